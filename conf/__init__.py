@@ -1,0 +1,1 @@
+"""The Hydra configuration of every program, as package data (`pkg://conf`)."""

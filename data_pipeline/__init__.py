@@ -1,0 +1,1 @@
+"""Raw photos and videos of animals and people -> sharded, mixed image-video training sets."""

@@ -1,0 +1,1 @@
+"""Shards and pretrained weights -> fine-tuned weights."""

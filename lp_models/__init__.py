@@ -1,0 +1,1 @@
+"""The LivePortrait networks, their geometry and their checkpoints: pure torch, importable alone."""
