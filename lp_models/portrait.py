@@ -1,0 +1,44 @@
+"""A source portrait and a driving portrait -> the source in the driving pose: the five networks together."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lp_models.appearance import AppearanceExtractor
+from lp_models.config import LivePortraitConfig
+from lp_models.generator import SpadeGenerator
+from lp_models.geometry import Motion, driven_keypoints, source_keypoints
+from lp_models.motion import MotionExtractor
+from lp_models.stitching import StitchingRetargeting
+from lp_models.warping import Warp, WarpingNetwork
+
+
+class LivePortrait(nn.Module):
+    """The complete model of one size."""
+
+    def __init__(self, config: LivePortraitConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.appearance = AppearanceExtractor(config)
+        self.motion = MotionExtractor(config)
+        self.warping = WarpingNetwork(config)
+        self.generator = SpadeGenerator(config)
+        self.stitching = StitchingRetargeting(config)
+
+    def forward(
+        self, source: Float[Tensor, "B 3 S S"], driving: Float[Tensor, "B 3 S S"]
+    ) -> Float[Tensor, "B 3 S_out S_out"]:
+        """The source with the absolute pose and expression of the driving picture, without stitching; RGB in 0-1."""
+        motion_source: Motion = self.motion(source)
+        motion_driving: Motion = self.motion(driving)
+        volume = self.appearance(source)
+        return self.drive(volume, source_keypoints(motion_source), driven_keypoints(motion_source, motion_driving))
+
+    def drive(
+        self,
+        volume: Float[Tensor, "B C D H W"],
+        kp_source: Float[Tensor, "B K 3"],
+        kp_driving: Float[Tensor, "B K 3"],
+    ) -> Float[Tensor, "B 3 S_out S_out"]:
+        """One frame: the source's volume moved from its keypoints to the driving ones; RGB in 0-1."""
+        warp: Warp = self.warping(volume, kp_source=kp_source, kp_driving=kp_driving)
+        return self.generator(warp.features)
