@@ -1,0 +1,87 @@
+"""Generated crop + the photo it came from -> the photo with the crop in it, at full resolution, without a seam."""
+
+from collections.abc import Callable
+from functools import cache
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+TEMPLATE_PX = 512
+RAMP_PX = 16
+"""The mask falls from full to nothing over this border of the template."""
+
+
+@cache
+def mask_template() -> UInt8[np.ndarray, "512 512"]:
+    """255 inside, a ramp at the border: LivePortrait's mask template, from its formula.
+
+    value = floor(255 max(0, 1 - d/16)), d the distance to the square [16, 496]^2; the far ramp ends one pixel later
+    than the near one, as in the original file.
+    """
+    along = np.arange(TEMPLATE_PX, dtype=np.float64)
+    outside = np.maximum(0, np.maximum(RAMP_PX - along, along - (TEMPLATE_PX - RAMP_PX)))
+    distance = np.hypot(outside[:, None], outside[None, :])
+    return np.floor(255 * np.maximum(0, 1 - distance / RAMP_PX)).astype(np.uint8)
+
+
+def scaled_to_side(source_from_crop: Float32[np.ndarray, "2 3"], side_px: int, new_side_px: int) -> np.ndarray:
+    """The transform of the same square when the crop has another number of pixels."""
+    matrix = source_from_crop.astype(np.float64).copy()
+    matrix[:, :2] *= side_px / new_side_px
+    return matrix.astype(np.float32)
+
+
+def paste_mask(
+    source_from_template: Float32[np.ndarray, "2 3"], height_px: int, width_px: int
+) -> Float32[np.ndarray, "height_px width_px 1"]:
+    """How much of each photo pixel comes from the crop, 0-1."""
+    warped = cv2.warpAffine(mask_template(), source_from_template, (width_px, height_px), flags=cv2.INTER_LINEAR)
+    return (warped.astype(np.float32) / np.float32(255))[:, :, None]
+
+
+def paste(
+    crop: UInt8[np.ndarray, "S S 3"],
+    image: UInt8[np.ndarray, "H W 3"],
+    source_from_crop: Float32[np.ndarray, "2 3"],
+    mask: Float32[np.ndarray, "H W 1"] | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Put a generated crop back into its photo; truncates to u8 as upstream does.
+
+    Args:
+        crop: generated square.
+        image: the whole photo.
+        source_from_crop: where the square's pixels lie in the photo.
+        mask: `paste_mask` of the same square, when it is already at hand.
+    """
+    height_px, width_px = image.shape[:2]
+    if mask is None:
+        template = scaled_to_side(source_from_crop, crop.shape[0], TEMPLATE_PX)
+        mask = paste_mask(template, height_px, width_px)
+    warped = cv2.warpAffine(crop, source_from_crop, (width_px, height_px), flags=cv2.INTER_LINEAR)
+    blended = mask * warped + (1 - mask) * image
+    return np.clip(blended, 0, 255).astype(np.uint8)
+
+
+def paster(
+    image: UInt8[np.ndarray, "H W 3"], source_from_crop: Float32[np.ndarray, "2 3"], side_px: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Crop -> photo for many crops of one photo: the mask is made once and only the changed rectangle is blended."""
+    height_px, width_px = image.shape[:2]
+    mask = paste_mask(scaled_to_side(source_from_crop, side_px, TEMPLATE_PX), height_px, width_px)
+    rows, columns = np.nonzero(mask.max(axis=(1, 2)))[0], np.nonzero(mask.max(axis=(0, 2)))[0]
+    if not len(rows):
+        return lambda crop: image.copy()
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    # Shifting by whole pixels changes no interpolation weight by more than rounding.
+    shifted = source_from_crop.astype(np.float64) - np.array([[0, 0, left], [0, 0, top]], dtype=np.float64)
+    part = mask[top:bottom, left:right]
+    rest = (1 - part) * image[top:bottom, left:right]
+
+    def apply(crop: np.ndarray) -> np.ndarray:
+        warped = cv2.warpAffine(crop, shifted, (int(right - left), int(bottom - top)), flags=cv2.INTER_LINEAR)
+        result = image.copy()
+        result[top:bottom, left:right] = np.clip(part * warped + rest, 0, 255).astype(np.uint8)
+        return result
+
+    return apply
