@@ -104,11 +104,12 @@ class SpectralConv2d(nn.Module):
         # The parameter order (bias first) is that of the official files.
         self.bias = plain.bias
         self.weight_orig = plain.weight
-        self.register_buffer("weight_u", F.normalize(torch.randn(channels_out), dim=0, eps=EPS))
+        self.register_buffer("weight_u", torch.empty(channels_out).uniform_(-1, 1))
         self.register_buffer("weight_v", torch.zeros(channels_in * kernel**2))
-        # From random vectors the first estimates would be far too small, and an untrained generator would be saturated.
-        for _ in range(0 if self.weight_orig.is_meta else START_ITERATIONS):
-            self._iterate()
+        if not self.weight_orig.is_meta:  # arithmetic on the meta device would import torch's compiler (4 s)
+            # From random vectors the first estimates would be far too small, and an untrained generator saturated.
+            for _ in range(START_ITERATIONS):
+                self._iterate()
 
     @torch.no_grad()
     def _iterate(self) -> None:

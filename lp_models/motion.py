@@ -75,11 +75,15 @@ class MotionDetector(ConvNeXt):
             nn.init.trunc_normal_(head.weight, std=1e-2)
             nn.init.zeros_(head.bias)
         nn.init.constant_(self.fc_scale.bias, START_SCALE)
-        layout = torch.tensor(START_LAYOUT)
-        # Other keypoint counts repeat the layout, each round a little closer to the middle.
-        rounds = [layout * 0.8**i for i in range(-(-num_keypoints // len(layout)))]
+        # Other keypoint counts repeat the layout, each round a little closer to the middle. Plain floats, because
+        # arithmetic on the meta device would import torch's compiler (4 s).
+        start = [
+            coordinate * 0.8 ** (i // len(START_LAYOUT)) / START_SCALE
+            for i in range(num_keypoints)
+            for coordinate in START_LAYOUT[i % len(START_LAYOUT)]
+        ]
         with torch.no_grad():
-            self.fc_kp.bias.copy_(torch.cat(rounds)[:num_keypoints].flatten() / START_SCALE)
+            self.fc_kp.bias.copy_(torch.tensor(start))
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> MotionLogits:
         """RGB in 0-1 -> the raw heads, in fp32 also under autocast."""
