@@ -1,0 +1,1 @@
+"""Result frames + true frames -> numbers, each with its unit, direction and definition."""
