@@ -91,7 +91,8 @@ def posed_motion(motion: Motion) -> PosedMotion:
 def neutral_expression() -> Float[Tensor, "1 21 3"]:
     """The expression of a calm face with closed lips, as LivePortrait's human weights express it.
 
-    Reference of relative motion when the driver is a single photo (from `lip_array.pkl` of KwaiVGI/LivePortrait, MIT).
+    From which a single driving photo's expression is counted (`lip_array.pkl` of KwaiVGI/LivePortrait, MIT). Other
+    weights give their keypoints other meanings and need another one.
     """
     text = (resources.files("evaluation") / "neutral_expression.json").read_text()
     return torch.tensor(json.loads(text)["delta"], dtype=torch.float64).float().reshape(1, 21, 3)
@@ -117,8 +118,7 @@ def drive_image(
     driving: PosedMotion,
     reference: PosedMotion,
     options: DrivingOptions,
-    *,
-    is_still: bool = False,
+    neutral: Float[Tensor, "1 K 3"] | None = None,
 ) -> Float[Tensor, "T K 3"]:
     """Keypoints of one source photo for T driving frames, before stitching and the multiplier.
 
@@ -128,16 +128,17 @@ def drive_image(
         driving: any run of driving frames; runs can be given one after the other.
         reference: the driving frame (one) from which relative motion is counted; upstream uses the first.
         options: what is taken over.
-        is_still: the driver is a single photo, whose reference is the neutral expression.
+        neutral: given when the driver is a single photo: the expression from which its own is counted. A photo has no
+            frame to start from, so relative motion leaves the source's pose as it is.
     """
     if options.rules == "animal":
         return _drive_animal(canonical, source, driving, reference)
     if not options.relative:
         return _drive_absolutely(canonical, source, driving, options)
-    x_d = _drive_relatively(canonical, source, driving, reference, options, is_still=is_still)
-    if options.balance == "pose-friendly" or is_still:
+    x_d = _drive_relatively(canonical, source, driving, reference, options, neutral)
+    if options.balance == "pose-friendly" or neutral is not None:
         return x_d
-    x_first = _drive_relatively(canonical, source, reference, reference, options, is_still=False)
+    x_first = _drive_relatively(canonical, source, reference, reference, options, None)
     return _fit_to_source(posed(canonical, source), x_d, x_first)
 
 
@@ -146,8 +147,7 @@ def drive_video(
     source: PosedMotion,
     driving: PosedMotion,
     options: DrivingOptions,
-    *,
-    is_still: bool,
+    neutral: Float[Tensor, "1 K 3"] | None = None,
 ) -> Float[Tensor, "T K 3"]:
     """Keypoints of T source frames, each with its own driving frame; the sequence is smoothed as a whole.
 
@@ -156,21 +156,20 @@ def drive_video(
         source: motion of the source frames.
         driving: motion of the driving frames, T or, for a photo, 1.
         options: what is taken over; `balance` has no effect on source videos.
-        is_still: the driver is a single photo.
+        neutral: given when the driver is a single photo, as in `drive_image`.
     """
     if options.rules == "animal":
         raise ValueError("rules=animal moves photos only; use rules=human for a source video")
     first, r = driving.frames(0, 1), options.smoothing_variance
     if options.relative:
-        since = driving.delta - (neutral_expression().to(driving.delta) if is_still else first.delta)
-        candidate = source.delta + since
-        rotation = source.rotation if is_still else driving.rotation @ first.rotation.mT @ source.rotation
+        candidate = source.delta + (driving.delta - (first.delta if neutral is None else neutral))
+        rotation = source.rotation if neutral is not None else driving.rotation @ first.rotation.mT @ source.rotation
         shift = source.shift  # a video moves by itself; upstream adds no driving shift here
     else:
         candidate = driving.delta.expand_as(source.delta)
         rotation = driving.rotation.expand_as(source.rotation)
         shift = driving.shift.expand_as(source.shift)
-    if not is_still:
+    if neutral is None:
         candidate, rotation = smoothed(candidate, r), smoothed(rotation, r)
     delta = _masked(source.delta, candidate, options.region)
     if not options.has_pose:
@@ -189,14 +188,17 @@ def amplified(x_s: Float[Tensor, "#T K 3"], x_d: Float[Tensor, "T K 3"], multipl
 
 
 def _drive_relatively(
-    canonical: Tensor, source: PosedMotion, driving: PosedMotion, reference: PosedMotion, options: DrivingOptions,
-    *, is_still: bool,
-) -> Tensor:  # fmt: skip
-    neutral = neutral_expression().to(driving.delta) if is_still else reference.delta
-    candidate = source.delta + (driving.delta - neutral)
+    canonical: Tensor,
+    source: PosedMotion,
+    driving: PosedMotion,
+    reference: PosedMotion,
+    options: DrivingOptions,
+    neutral: Tensor | None,
+) -> Tensor:
+    candidate = source.delta + (driving.delta - (reference.delta if neutral is None else neutral))
     if options.region in ("all", "exp"):
         delta = candidate
-    elif options.region == "eyes" and is_still:
+    elif options.region == "eyes" and neutral is not None:
         delta = _masked(
             source.delta, source.delta + driving.delta, "eyes"
         )  # without the neutral face: upstream's quirk

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SHIFT, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+"""LPIPS' normalisation of RGB in -1..1."""
 NUM_SCALES = 4
 WINDOW_PX = 9
 FLAT_GRADIENT = 0.01
@@ -50,8 +52,6 @@ class Lpips(nn.Module):
         self.taps = (1, 4, 7, 9, 11)
         for i in range(len(self.taps)):
             self.register_buffer(f"linear{i}", linear[f"lin{i}.model.1.weight"])
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).reshape(1, 3, 1, 1))
-        self.register_buffer("spread", torch.tensor([0.458, 0.448, 0.450]).reshape(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
     @classmethod
@@ -74,7 +74,8 @@ class Lpips(nn.Module):
 
     def forward(self, result: Float[Tensor, "T 3 S S"], truth: Float[Tensor, "T 3 S S"]) -> Float[Tensor, " T"]:
         """Distance per frame of pictures in 0-1."""
-        a, b = ((2 * x - 1 - self.shift) / self.spread for x in (result, truth))
+        shift, spread = (result.new_tensor(values).reshape(1, 3, 1, 1) for values in (SHIFT, SPREAD))
+        a, b = ((2 * x - 1 - shift) / spread for x in (result, truth))
         total = torch.zeros(result.shape[0], device=result.device)
         for index, layer in enumerate(self.features):  # pyright: ignore[reportArgumentType]
             a, b = layer(a), layer(b)

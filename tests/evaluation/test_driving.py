@@ -38,6 +38,7 @@ def test_keypoints_equal_upstreams(name: str, golden: dict, corrections) -> None
     canonical, source = source_of(golden, kind)
     driving = driving_of(golden, count)
     is_still = count == 1
+    neutral = neutral_expression() if is_still else None
     if kind == "video":
         T = 6 if is_still else min(6, count)
         canonical, source = canonical[:T], source.frames(0, T)
@@ -52,9 +53,9 @@ def test_keypoints_equal_upstreams(name: str, golden: dict, corrections) -> None
         smoothing_variance=case["driving_smooth_observation_variance"],
     )
     if kind == "video":
-        x_d = drive_video(canonical, source, driving, options, is_still=is_still)
+        x_d = drive_video(canonical, source, driving, options, neutral)
     else:
-        x_d = drive_image(canonical, source, driving, driving.frames(0, 1), options, is_still=is_still)
+        x_d = drive_image(canonical, source, driving, driving.frames(0, 1), options, neutral)
     x_s = posed(canonical, source).expand(T, -1, -1)
 
     landmarks = golden[case["landmarks"]][: len(source.scale)]
