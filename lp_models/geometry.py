@@ -103,7 +103,7 @@ def _opening(landmarks: Tensor, across: tuple[int, int], along: tuple[int, int])
     return distance(across) / (distance(along) + 1e-6)
 
 
-def hull_multiplier(source: Float[Tensor, "K 3"], driving: Float[Tensor, "K 3"]) -> float:
+def hull_multiplier(source: Float[Tensor, "K1 3"], driving: Float[Tensor, "K2 3"]) -> float:
     """Ratio of the sizes of two keypoint sets: the square root of the ratio of their convex hulls' volumes.
 
     A volume with a square root is what upstream does; it is kept so that the same inputs give the same frames.
