@@ -1,0 +1,91 @@
+"""Any file -> `MediaItem` and its frames: what kind it is, how large, how many frames, upright."""
+
+import hashlib
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from data_pipeline import photo, video
+from data_pipeline.records import MediaItem
+
+TRUTH_SUFFIX = ".truth.npz"
+MASKS_SUFFIX = ".masks.npz"
+MIN_SIDE_PX = 16
+"""Nothing smaller can hold a head that a network could learn from."""
+
+
+class MediaError(ValueError):
+    """A file that is no usable photo or video; the message names it and says why."""
+
+
+def source_id_of(path: Path) -> str:
+    """First 16 hex digits of the sha256 of the file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+
+
+def probe(path: Path, *, licence: str = "", origin: str = "", identity: str = "") -> MediaItem:
+    """Look into a file: its content decides the kind, never its name.
+
+    Raises:
+        MediaError: empty, unreadable, neither photo nor video, or too small or large.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty; get a whole copy")
+        source_id = source_id_of(path)
+        is_photo = photo.is_photo(path)
+        info = photo.read_info(path) if is_photo else video.read_info(path)
+    except OSError as error:
+        raise MediaError(
+            f"{path} cannot be read ({error.strerror or error}); check that it exists and its rights"
+        ) from error
+    except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
+    if min(info.height_px, info.width_px) < MIN_SIDE_PX:
+        raise MediaError(f"{path} is {info.width_px}x{info.height_px} pixels; at least {MIN_SIDE_PX} a side are needed")
+    truth_path = path.with_name(path.name.removesuffix(path.suffix) + TRUTH_SUFFIX)
+    is_still = is_photo and info.num_frames == 1
+    return MediaItem(
+        path=path,
+        kind="image" if is_still else "video",
+        source_id=source_id,
+        num_frames=info.num_frames,
+        fps=0.0 if is_still else float(info.fps),
+        height_px=info.height_px,
+        width_px=info.width_px,
+        rotation_deg=info.rotation_deg,
+        licence=licence,
+        origin=origin,
+        identity=identity or source_id,
+        truth_path=truth_path if truth_path.exists() else None,
+    )
+
+
+def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Frames [start, stop) of a photo (one), an animation or a video: upright RGB, one at a time.
+
+    Raises:
+        MediaError: nothing can be decoded; the message names the file.
+    """
+    try:
+        if photo.is_photo(path):
+            animated = photo.read_info(path).num_frames > 1
+            frames = photo.read_animation(path) if animated else iter([photo.read_photo(path)])
+            yield from islice(frames, start, stop)
+        else:
+            yield from video.read_frames(path, start, stop)
+    except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
+
+
+def exact_fps(path: Path) -> Fraction:
+    """Frame rate as the container states it (30000/1001 stays that); 0 for a still."""
+    try:
+        return photo.read_info(path).fps if photo.is_photo(path) else video.read_info(path).fps
+    except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
