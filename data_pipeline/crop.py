@@ -140,7 +140,7 @@ def coverage_frac(source_from_crop: Float32[np.ndarray, "2 3"], side_px: int, he
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cropper:
-    """Plans one fixed square for each piece of a track, so that head motion stays in the clip and cropping adds none."""
+    """Plans one fixed square for each piece of a track: the head moves in the clip, the crop does not."""
 
     side_px: int = 512
     """512: the output side of the official model."""

@@ -46,6 +46,8 @@ class MediaItem:
     origin: str = ""
     identity: str = ""
     """Individual or source group that must not be split; the file's source_id when unknown."""
+    species: Species | None = None
+    """What a manifest or a truth file says it shows; None: the detector decides."""
     truth_path: Path | None = None
     """`<stem>.truth.npz` beside the file: exact annotations (puppets), see docs/data.md."""
 
@@ -140,6 +142,8 @@ class Sample:
     fps: float
     source_id: str
     identity: str
+    performance: str
+    """Samples with the same performance show the same motion, native frame by native frame (puppets); else empty."""
     licence: str
     origin: str
     quality: Quality

@@ -1,0 +1,1 @@
+"""Where media come from: each adapter yields files with what is known about them."""

@@ -1,0 +1,1 @@
+"""How curation's work on files is spread: the same stages, one process or many."""
