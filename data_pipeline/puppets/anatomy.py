@@ -12,7 +12,10 @@ from data_pipeline.puppets.raster import find_on_front
 ROWS, COLUMNS = 92, 112
 """Size of the head's grid: at 256 px a cell of the face is about one pixel."""
 
-GAPE = {"human": 0.34, "cat": 0.30, "dog": 0.36, "panda": 0.32}
+LID = 1.07
+"""Radius of the skin over an eye, eyeball radii. Eyeballs are painted on it between the lids."""
+
+GAPE = {"human": 0.31, "cat": 0.30, "dog": 0.36, "panda": 0.32}
 """How far the lower lip's middle drops with the jaw wide open, head units."""
 
 
@@ -164,7 +167,7 @@ def build_skull(identity: Identity) -> Skull:
     surface = bare.on_front(x, y)
     # The surface falls away sideways: the ball sits so that its front clears the skin at the inner corner, too.
     center = np.column_stack([x, y, surface[:, 2] + radius * 0.86])
-    lid = radius * 1.07
+    lid = radius * LID
     for eye in center:
         across = np.hypot(points[:, 0] - eye[0], points[:, 1] - eye[1])
         ball = eye[2] - np.sqrt(np.maximum(lid**2 - across**2, 0))

@@ -2,44 +2,69 @@
 
 import numpy as np
 
-from data_pipeline.puppets.anatomy import ROWS, Skull, expression_fields
+from data_pipeline.puppets.anatomy import Skull, expression_fields
 from data_pipeline.puppets.coat import blend, body_colour, linear, waves
 from data_pipeline.puppets.identity import Identity
 from data_pipeline.puppets.mesh import Assembly, Points, ball, grid_triangles, smooth_step, surface_normals, tube
 from data_pipeline.puppets.raster import BODY, HAIR, PART
 
-_SIDES = 56
+_SIDES = 72
 
 
-def _bust(identity: Identity) -> tuple[Points, np.ndarray]:
-    """Neck and shoulders as stacked rounded sections; returns points and the height row of each."""
+_ROWS = 110
+
+
+def _profile(identity: Identity, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half width and depth ratio of neck and shoulders at heights y."""
     s = identity.shape
     if identity.species == "human":
         neck, broad = s["neck"], s["shoulder"]
-        rows = [(0.45, neck, 0.9), (0.8, neck, 0.9), (1.02, neck * 1.03, 0.9), (1.14, neck * 1.25, 0.85),
-                (1.24, neck * 1.9, 0.62), (1.34, broad * 0.82, 0.5), (1.5, broad * 0.99, 0.46), (1.8, broad * 1.06, 0.46),
-                (2.4, broad * 1.04, 0.5), (3.4, broad * 1.0, 0.5)]  # fmt: skip
+        rows = [
+            (0.45, neck, 0.9), (0.8, neck, 0.9), (1.02, neck * 1.03, 0.9), (1.14, neck * 1.25, 0.85),
+            (1.24, neck * 1.9, 0.62), (1.34, broad * 0.82, 0.5), (1.5, broad * 0.99, 0.46),
+            (1.8, broad * 1.06, 0.46), (2.4, broad * 1.04, 0.5), (3.4, broad * 1.0, 0.5),
+        ]  # fmt: skip
     else:
-        wide = s["wide"]
-        grow = 1.25 if identity.species == "panda" else 1.0
-        rows = [(0.3, wide * 0.58, 0.8), (0.7, wide * 0.66, 0.8), (1.0, wide * 0.74 * grow, 0.8), (1.3, wide * 0.96 * grow, 0.75),
-                (1.6, wide * 1.12 * grow, 0.7), (2.0, wide * 1.2 * grow, 0.7), (2.6, wide * 1.25 * grow, 0.7), (3.4, wide * 1.25 * grow, 0.7)]  # fmt: skip
+        wide, grow = s["wide"], 1.25 if identity.species == "panda" else 1.0
+        rows = [
+            (0.3, wide * 0.58, 0.8), (0.7, wide * 0.66, 0.8), (1.0, wide * 0.74 * grow, 0.8),
+            (1.3, wide * 0.96 * grow, 0.75), (1.6, wide * 1.12 * grow, 0.7), (2.0, wide * 1.2 * grow, 0.7),
+            (2.6, wide * 1.25 * grow, 0.7), (3.4, wide * 1.25 * grow, 0.7),
+        ]  # fmt: skip
     table = np.array(rows)
-    y = np.linspace(table[0, 0], table[-1, 0], 60)
-    size = np.interp(y, table[:, 0], table[:, 1])
-    kernel = np.ones(5) / 5
-    size = np.convolve(np.pad(size, 2, mode="edge"), kernel, "valid")
-    deep = np.interp(y, table[:, 0], table[:, 2])
-    turn = np.linspace(-np.pi, np.pi, _SIDES, endpoint=False)
+    fine = np.linspace(0.3, 3.4, 311)
+    smooth = [
+        np.convolve(np.pad(np.interp(fine, table[:, 0], table[:, k]), 9, mode="edge"), np.ones(19) / 19, "valid")
+        for k in (1, 2)
+    ]
+    return np.interp(y, fine, smooth[0]), np.interp(y, fine, smooth[1])
+
+
+def _around(identity: Identity, y: np.ndarray, turn: np.ndarray) -> Points:
+    """Points on neck and shoulders at heights y and angles (0 in front)."""
+    size, deep = _profile(identity, y)
     c, q = np.cos(turn), np.sin(turn)
-    x = size[:, None] * np.sign(q) * np.abs(q) ** 0.85
-    z = -(size * deep)[:, None] * np.sign(c) * np.abs(c) ** 0.85 + 0.28
-    return np.stack([x, np.broadcast_to(y[:, None], x.shape), z], -1).reshape(-1, 3), y
+    x = size * np.sign(q) * np.abs(q) ** 0.85
+    z = 0.28 - size * deep * np.sign(c) * np.abs(c) ** 0.85
+    return np.stack([x, y + 0 * x, z], -1)
+
+
+def _neckline(turn: np.ndarray) -> np.ndarray:
+    """Height of a shirt's rim: lower in front."""
+    return 1.155 + 0.075 * np.cos(turn)
+
+
+def _bust(identity: Identity) -> tuple[Points, np.ndarray]:
+    """Neck and shoulders; returns points and their angles."""
+    first = 0.45 if identity.species == "human" else 0.3
+    y = first + (3.4 - first) * np.linspace(0, 1, _ROWS) ** 1.5
+    turn, y = np.meshgrid(np.linspace(-np.pi, np.pi, _SIDES, endpoint=False), y)
+    return _around(identity, y, turn).reshape(-1, 3), turn.ravel()
 
 
 def add_body(assembly: Assembly, identity: Identity) -> slice:
     """Neck, shoulders and what they wear; the neck's top follows the head."""
-    points, _ = _bust(identity)
+    points, turn = _bust(identity)
     y = points[:, 1]
     follow = smooth_step(1.15, 0.5, y) * 0.8
     is_human = identity.species == "human"
@@ -48,15 +73,20 @@ def add_body(assembly: Assembly, identity: Identity) -> slice:
     if not is_human:
         points = points + 0.02 * waves(identity.stream("bust"), points, 4.0)[:, None] * np.array([1, 0, 1])
         return assembly.add(
-            points, grid_triangles(60, _SIDES, is_closed=True), BODY, np.clip(body_colour(identity, points), 0, 1),
+            points, grid_triangles(_ROWS, _SIDES, is_closed=True), BODY, np.clip(body_colour(identity, points), 0, 1),
             cover=cover, follow=follow,
         )  # fmt: skip
     return assembly.add(
-        points, grid_triangles(60, _SIDES, is_closed=True), BODY, _cloth(identity, points), cover=cover, follow=follow
+        points,
+        grid_triangles(_ROWS, _SIDES, is_closed=True),
+        BODY,
+        _cloth(identity, points, turn),
+        cover=cover,
+        follow=follow,
     )
 
 
-def _cloth(identity: Identity, p: Points) -> np.ndarray:
+def _cloth(identity: Identity, p: Points, turn: np.ndarray) -> np.ndarray:
     cloth, second = linear(identity.colour["cloth"]), linear(identity.colour["cloth2"])
     skin = linear(identity.colour["skin"])
     x, y, z = p.T
@@ -68,8 +98,7 @@ def _cloth(identity: Identity, p: Points) -> np.ndarray:
         colour = blend(colour, cloth * 0.7, smooth_step(1.45, 1.3, y))
     if style == "shirt":
         colour = blend(colour, second, np.exp(-((x / 0.16) ** 2)) * smooth_step(0.0, -0.1, z))
-    neckline = 1.24 - 0.10 * smooth_step(-0.1, 0.2, z) + (0.16 * np.exp(-((x / 0.2) ** 2)) * smooth_step(0, -0.2, z))
-    return blend(colour, skin * 0.96, smooth_step(neckline + 0.02, neckline - 0.02, y))
+    return blend(colour, skin * 0.96, smooth_step(0.015, -0.015, y - _neckline(turn)))
 
 
 def add_neckwear(assembly: Assembly, identity: Identity) -> None:
@@ -78,23 +107,20 @@ def add_neckwear(assembly: Assembly, identity: Identity) -> None:
     s = identity.shape
     kind = identity.style.get("collar", "none")
     if identity.species == "human":
-        size, tall = s["neck"] * 1.32, 1.20
-        path = np.column_stack([np.sin(turn) * size, tall + 0.09 * np.cos(turn), 0.27 - np.cos(turn) * size * 0.95])
-        rim = 0.085 if identity.style["cloth"] == "hoodie" else 0.035
+        path = _around(identity, _neckline(turn), turn)
+        rim = 0.075 if identity.style["cloth"] == "hoodie" else 0.03
         points, triangles = tube(path, rim, 8)
         assembly.add(points, triangles, BODY, linear(identity.colour["cloth"]) * 0.8, cover=0.75, follow=0.12)
         return
     if kind == "none":
         return
-    grow = 1.25 if identity.species == "panda" else 1.0
-    size = s["wide"] * 0.83 * grow
-    path = np.column_stack([np.sin(turn) * size, 1.10 + 0.14 * np.cos(turn), 0.27 - np.cos(turn) * size * 0.88])
+    path = _around(identity, 1.10 + 0.12 * np.cos(turn), turn)
     points, triangles = tube(path, 0.07, 8)
     colour = linear(identity.colour["collar"])
     assembly.add(points, triangles, BODY, colour, cover=0.8, follow=0.2)
     if kind in ("bell", "tag"):
         flat = 1.0 if kind == "bell" else 0.35
-        charm, faces = ball((0, 1.36, 0.27 - size * 0.93), (0.1, 0.1, 0.1 * flat), rows=10)
+        charm, faces = ball((0, 1.36, float(path[:, 2].min()) - 0.07), (0.1, 0.1, 0.1 * flat), rows=10)
         gold = linear((0.93, 0.75, 0.28)) if kind == "bell" else linear((0.75, 0.77, 0.8))
         assembly.add(charm, faces, BODY, gold, follow=0.2)
 
@@ -115,7 +141,7 @@ def _scalp_keep(identity: Identity, skull: Skull) -> np.ndarray:
     x, y, z = skull.points.T
     wide = np.abs(x) / s["wide"]
     line = s["hairline"] + 0.05 * np.cos(x * 5) + 1.05 * smooth_step(0.72, 0.99, wide) * smooth_step(-0.55, -0.05, z)
-    if identity.style["fringe"] == "full" and identity.style["hair"] in ("bob", "long", "short", "ponytail"):
+    if identity.style["fringe"] == "full" and identity.style["hair"] in ("bob", "long", "ponytail"):
         line = np.maximum(line, s["brow_y"] - 0.06 + 0.02 * np.sin(x * 20))
     if identity.style["fringe"] == "swept":
         line = line + 0.14 * smooth_step(-0.5, 0.5, x)
@@ -128,11 +154,11 @@ _THICK = {"buzz": 0.03, "short": 0.11, "side": 0.13, "curly": 0.20, "afro": 0.36
           "bun": 0.07, "ponytail": 0.08}  # fmt: skip
 
 
-def add_hair(assembly: Assembly, identity: Identity, skull: Skull) -> None:
-    """A person's hair: a shell over the scalp, then a curtain, a bun or a tail where the style has one."""
+def add_hair(assembly: Assembly, identity: Identity, skull: Skull) -> slice:
+    """A person's hair: a shell over the scalp (its vertex range is returned), then a curtain, a bun or a tail."""
     style = identity.style["hair"]
     if style == "bald":
-        return
+        return slice(0, 0)
     s = identity.shape
     keep = _scalp_keep(identity, skull)
     normals = -surface_normals(skull.points, skull.triangles)
@@ -145,7 +171,7 @@ def add_hair(assembly: Assembly, identity: Identity, skull: Skull) -> None:
     if style == "side":
         thick = thick + 0.10 * smooth_step(-0.4, 0.5, skull.points[:, 0]) * smooth_step(-0.5, -0.9, skull.points[:, 1])
     points = skull.points + normals * thick[:, None]
-    assembly.add(points, skull.triangles, HAIR, _streaks(identity, points, "streaks"), cover=keep)
+    shell = assembly.add(points, skull.triangles, HAIR, _streaks(identity, points, "streaks"), cover=keep)
     if style in ("bob", "long"):
         _add_curtain(assembly, identity, 0.62 if style == "bob" else 1.55)
     if style == "bun":
@@ -158,6 +184,7 @@ def add_hair(assembly: Assembly, identity: Identity, skull: Skull) -> None:
         path = np.column_stack([side * (0.25 + 0.75 * np.sin(t * 2.0)), -0.75 + 1.9 * t**1.3, 0.85 - 0.25 * t])
         tail, faces = tube(path, 0.22 * np.sin(np.pi * np.clip(0.12 + 0.86 * t, 0, 1)) + 0.01, 12)
         assembly.add(tail, faces, PART, _streaks(identity, tail, "tail"))
+    return shell
 
 
 def _add_curtain(assembly: Assembly, identity: Identity, length: float) -> None:
@@ -192,16 +219,16 @@ def add_beard(assembly: Assembly, identity: Identity, skull: Skull) -> None:
     side = np.abs(x)
     cheek = s["mouth_y"] - 0.02 - 0.55 * smooth_step(0.3, 0.75, side)
     full = np.minimum(y - cheek, 0.28 - z * 0.8)
-    under = y - s["mouth_y"] - 0.13 + 0.5 * np.clip(side - s["mouth_half"] * 0.75, 0, 1) * -1
-    lip = np.minimum(np.minimum(s["mouth_y"] - 0.035 - y, y - (s["nose_len"] + 0.10)), s["mouth_half"] * 1.15 - side)
-    chin = np.minimum(y - s["mouth_y"] - 0.12, 0.22 - side)
+    spread = side / (s["mouth_half"] * 1.12)
+    middle = s["mouth_y"] - 0.075 + 0.09 * spread**2
+    lip = np.minimum(0.052 * (1.15 - spread**2) - np.abs(y - middle), 1.0 - spread)
+    chin = 0.16 * (1 - np.hypot(side / 0.17, (y - s["mouth_y"] - 0.27) / 0.15))
     mouth = np.hypot(side / (s["mouth_half"] * 1.08), (y - s["mouth_y"] - 0.01) / 0.115) - 1
     keep = {
         "full": np.maximum(np.minimum(full, mouth * 0.2), lip),
-        "goatee": np.maximum(np.minimum(chin, 0.3), lip),
+        "goatee": np.maximum(chin, lip),
         "moustache": lip,
     }[kind]
-    del under
     front = smooth_step(0.45, 0.2, z)
     keep = np.where(front > 0, keep, -1) + 0.008 * waves(identity.stream("beard"), skull.points, 30.0)
     normals = surface_normals(skull.points, skull.triangles)
@@ -210,10 +237,9 @@ def add_beard(assembly: Assembly, identity: Identity, skull: Skull) -> None:
     thick = (0.07 if kind == "full" else 0.05) * (0.3 + 0.7 * smooth_step(0.0, 0.08, keep))
     points = skull.points + normals * thick[:, None]
     assembly.add(
-        points, skull.triangles, HAIR, _streaks(identity, points, "beard-streaks", 0.45), cover=keep,
+        points, skull.triangles, HAIR, _streaks(identity, points, "beard-streaks", 0.14), cover=keep,
         fields=expression_fields(identity, skull, skull.points),
     )  # fmt: skip
-    assert len(points) == len(skull.points) >= ROWS
 
 
 def add_glasses(assembly: Assembly, identity: Identity, skull: Skull) -> None:

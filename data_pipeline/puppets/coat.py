@@ -41,6 +41,7 @@ def _spot(points: Points, at: tuple[float, float], size: tuple[float, float], ti
 def _human(identity: Identity, p: Points, rng: np.random.Generator) -> np.ndarray:
     s = identity.shape
     skin = linear(identity.colour["skin"])
+    skin = 0.88 * skin + 0.12 * skin.mean()
     colour = np.tile(skin, (len(p), 1))
     x, y, z = p.T
     front = smooth_step(0.2, -0.3, z)

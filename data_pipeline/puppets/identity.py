@@ -49,9 +49,10 @@ def _near(rng: np.random.Generator, colour: Colour, size: float = 0.03) -> Colou
     return colorsys.hsv_to_rgb(hue, saturation, value)
 
 
-def _pick(rng: np.random.Generator, codes: str) -> Colour:
+def _pick(rng: np.random.Generator, codes: str, size: float = 0.03) -> Colour:
+    """One of the hex codes, varied."""
     options = codes.split()
-    return _near(rng, _hex(options[rng.integers(len(options))]))
+    return _near(rng, _hex(options[rng.integers(len(options))]), size)
 
 
 def _choice(rng: np.random.Generator, options: str) -> str:
@@ -69,12 +70,11 @@ Parts = tuple[dict[str, float], dict[str, Colour], dict[str, str]]
 
 
 def _human(rng: np.random.Generator) -> Parts:
-    skin = _pick(rng, "f6d3bd f0c3a4 e8b48e d99f78 c98a60 a96e48 8a5536 6b3f28 573322")
-    hair = _pick(rng, "1d1512 2c1d16 3f2a1c 5b3a22 7a4e2b a36f3c cfa15c e3c27e 8c3a1e 9a9a9c d6d3ce 26211f")
+    skin = _pick(rng, "f6d3bd f0c3a4 e8b48e d99f78 c98a60 a96e48 8a5536 6b3f28 573322", 0.012)
+    fair = "3f2a1c 5b3a22 7a4e2b a36f3c cfa15c e3c27e 8c3a1e" if sum(skin) > 1.75 else "3a261a"
+    hair = _pick(rng, f"1d1512 2c1d16 26211f 9a9a9c {fair}")
     look = _choice(rng, "woman man")
-    styles = (
-        "bob*2 long*3 bun*2 ponytail curly afro short" if look == "woman" else "short*4 side*3 buzz curly bald afro"
-    )
+    styles = "bob*3 long*4 bun*1 ponytail curly afro" if look == "woman" else "short*4 side*3 buzz curly bald afro"
     shape = {
         "wide": rng.normal(0.80, 0.035), "deep": rng.normal(0.86, 0.03), "taper": rng.uniform(0.18, 0.36),
         "eye_x": rng.normal(0.315, 0.015), "eye_y": rng.normal(-0.03, 0.02), "eye_half": rng.normal(0.178, 0.012),
@@ -137,7 +137,7 @@ def _dog(rng: np.random.Generator) -> Parts:
         "solid": "c99a5c 8a5a32 5a3a22 2a2523 e8dcc6 d6b27a a9734a", "bicolour": "8a5430 2b2726 b5793f 6a4a34",
         "mask": "c79a62 b8864f d6b58a", "spots": "f1ece4", "tan": "262222 4a2f20", "saddle": "b9854c c4965f",
     }  # fmt: skip
-    ears = _choice(rng, "floppy*5 pricked*3 half*1")
+    ears = _choice(rng, "floppy*6 pricked*3 half*1")
     shape = {
         "wide": rng.normal(0.80, 0.035), "tall": rng.normal(0.86, 0.03), "deep": rng.normal(0.84, 0.03),
         "cheek": rng.uniform(0.0, 0.08), "muzzle": rng.uniform(0.55, 0.85), "muzzle_wide": rng.uniform(0.34, 0.43),
@@ -148,13 +148,13 @@ def _dog(rng: np.random.Generator) -> Parts:
         "ear_tall": rng.uniform(0.85, 1.2) if ears == "floppy" else rng.uniform(0.62, 0.85),
         "ear_wide": rng.uniform(0.27, 0.36), "ear_tilt": rng.uniform(0.25, 0.5),
         "iris": rng.uniform(0.74, 0.86), "pupil": 0.42, "fur": rng.choice([0.04, 0.07, 0.12], p=[0.4, 0.35, 0.25]),
-        "tongue": float(rng.random() < 0.55), "spots": rng.uniform(3.5, 6.0), "patch_seed": rng.uniform(0, 100),
+        "tongue": float(rng.random() < 0.55), "spots": rng.uniform(5.0, 8.0), "patch_seed": rng.uniform(0, 100),
         "blaze": rng.uniform(0.07, 0.16), "stop": rng.uniform(0.04, 0.12),
     }  # fmt: skip
     ground = _pick(rng, grounds[coat])
     colour = {
         "ground": ground, "dark": _pick(rng, "1f1a18 2b211c"), "white": _pick(rng, "f4efe6 faf6ef"),
-        "second": _pick(rng, "2b2422 7a4c2c 3a2c26"), "tan": _pick(rng, "b97a3e c98a4a a8672f"),
+        "second": _pick(rng, "7a4c2c 8f5a30 5f3d24 3a2c26"), "tan": _pick(rng, "b97a3e c98a4a a8672f"),
         "iris": _pick(rng, "5a3218 6f4420 7d5226 3a2213") if rng.random() < 0.88 else _pick(rng, "6fa8d6"),
         "nose": _pick(rng, "1c1918 2a2422 4a2f26"), "inner": _pick(rng, "c99a8c b98a7c"),
         "collar": _vivid(rng, (0.6, 0.95), (0.45, 0.9)),
@@ -177,7 +177,7 @@ def _panda(rng: np.random.Generator) -> Parts:
         "patch_drop": rng.uniform(0.02, 0.1), "patch_seed": rng.uniform(0, 100),
     }  # fmt: skip
     colour = {
-        "ground": _pick(rng, "f4f0e6 f8f5ee efe8da"), "dark": _pick(rng, "6a4a36" if is_brown else "1c1b1e 26221f 201d1c"),
+        "ground": _pick(rng, "f4f1ea f8f6f0 efeae0", 0.01), "dark": _pick(rng, "6a4a36" if is_brown else "1c1b1e 26221f 201d1c"),
         "iris": _pick(rng, "6b4220 7d5530 55321a"), "nose": _pick(rng, "1a1819 241f1e"), "inner": _pick(rng, "2c2826"),
         "collar": _vivid(rng, (0.6, 0.9), (0.5, 0.9)),
     }  # fmt: skip

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32
 from data_pipeline.puppets.anatomy import Skull
 from data_pipeline.puppets.identity import Identity
 from data_pipeline.puppets.parts import brow_line
-from data_pipeline.puppets.raster import E_COS, E_GAZE, E_HALF, E_INNER, E_SIN, E_X, E_Y, lids, lips
+from data_pipeline.puppets.raster import E_COS, E_GAZE, E_HALF, E_INNER, E_RADIUS, E_SIN, E_X, E_Y, lids, lips
 
 NUM_LANDMARKS = 70
 LANDMARK_NAMES = (
@@ -53,7 +53,7 @@ def still_anchors(identity: Identity, skull: Skull) -> tuple[np.ndarray, Float[n
     if identity.species == "human":
         tip, base, wide = s["nose_len"], s["nose_len"] + 0.085, 0.12 * s["nose_wide"]
     else:
-        tip, base, wide = s["nose_y"], s["nose_y"] + 0.75 * s["nose_size"], 0.85 * s["nose_size"]
+        tip, base, wide = s["nose_y"], s["nose_y"] + 0.45 * s["nose_size"], 0.55 * s["nose_size"]
     bridge = np.column_stack([np.zeros(4), np.linspace(s["eye_y"], tip, 4)])
     row = np.linspace(-1, 1, 5)
     under = np.column_stack([row * wide, base - 0.03 * np.abs(row)])
@@ -84,9 +84,9 @@ def moving_xy(eyes: Float32[np.ndarray, "2 E"], mouth: Float32[np.ndarray, " M"]
     return np.concatenate(rows)
 
 
-def iris_centres(skull: Skull, eyes: Float32[np.ndarray, "2 E"]) -> Float[np.ndarray, "2 3"]:
-    """Where the optical axes leave the eyeballs, head-local."""
-    return skull.eye + eyes[:, E_GAZE : E_GAZE + 3] * skull.eye_radius
+def iris_xy(eyes: Float32[np.ndarray, "2 E"]) -> Float[np.ndarray, "2 2"]:
+    """Head-local x, y of the iris centres (68, 69)."""
+    return eyes[:, [E_X, E_Y]] + eyes[:, E_GAZE : E_GAZE + 2] * eyes[:, [E_RADIUS]]
 
 
 def five_points(landmarks: Float[np.ndarray, "*T 70 2"]) -> Float[np.ndarray, "*T 5 2"]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
-from data_pipeline.puppets.raster import BODY, HAIR
-
 Points = Float[np.ndarray, "V 3"]
 Triangles = Int[np.ndarray, "N 3"]
 NUM_FIELDS = 8
@@ -117,8 +115,7 @@ class Assembly:
         self, hosts: np.ndarray, offsets: np.ndarray, colours: np.ndarray, materials: np.ndarray | int
     ) -> None:
         """Append thin triangles: offsets [N, 3 corners, 3] from host vertices [N], colours [N, 3 corners, 3]."""
-        at, shade, follow, fields = (np.concatenate(part) for part in (self.points, self.cover, self.follow, [[0]]))
-        del fields
+        at, shade, follow = (np.concatenate(part) for part in (self.points, self.cover, self.follow))
         moves = np.concatenate(self.fields, 1)[:, hosts].repeat(3, 1)
         first = self.num_vertices
         num = len(hosts)
@@ -161,13 +158,3 @@ def fur(
     base = colours[hosts]
     strands = np.stack([base * tone, base * tone, np.minimum(base * tone * 1.12 + 0.01, 1)], 1)
     return offsets, strands
-
-
-def is_body(materials: np.ndarray) -> np.ndarray:
-    """Which triangles belong to the body."""
-    return materials == BODY
-
-
-def is_hair(materials: np.ndarray) -> np.ndarray:
-    """Which triangles are discarded by their cover value."""
-    return materials == HAIR

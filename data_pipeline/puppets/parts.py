@@ -1,4 +1,4 @@
-"""Identity and skull -> eyes, mouth inside, ears, nose leather, whiskers and brows, added to an assembly."""
+"""Identity and skull -> mouth inside, ears, nose leather, whiskers and brows, added to an assembly."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,10 @@ from data_pipeline.puppets.anatomy import Skull, expression_fields
 from data_pipeline.puppets.coat import ear_colours, linear
 from data_pipeline.puppets.identity import Identity
 from data_pipeline.puppets.mesh import NUM_FIELDS, Assembly, Points, ball, grid_triangles, smooth_step, tube
-from data_pipeline.puppets.raster import CAVITY, EYE_LEFT, EYE_RIGHT, LEATHER, PART, TEETH, TONGUE
+from data_pipeline.puppets.raster import LEATHER, PART, TEETH, TONGUE
 
+NUM_LEATHER = 2 * 15 * 32
+"""Triangles of an animal's nose."""
 Fields = Callable[[Points], np.ndarray]
 
 
@@ -29,24 +31,11 @@ def _with_jaw(skull: Skull, share: float = 1.0) -> Fields:
     return move
 
 
-def add_eyes(assembly: Assembly, skull: Skull) -> None:
-    """Two balls; iris, pupil and lid shade are painted per pixel."""
-    for material, center in zip((EYE_RIGHT, EYE_LEFT), skull.eye, strict=True):
-        points, triangles = ball(tuple(center), (skull.eye_radius,) * 3, rows=18)
-        assembly.add(points, triangles, material, np.ones(3))
-
-
 def add_mouth(assembly: Assembly, identity: Identity, skull: Skull) -> None:
-    """A dark cavity behind the lips, teeth on both jaws (canines for animals) and a tongue on the lower one."""
+    """Teeth on both jaws (canines for animals) and a tongue on the lower one, seen only between the lips."""
     s = identity.shape
     y, half = s["mouth_y"], s["mouth_half"]
     depth = float(skull.on_front(0.0, y)[0, 2])
-    points, triangles = ball((0, y, depth + 0.36), (half * 1.12, 0.09, 0.26), rows=14)
-    shade = 0.25 + 0.75 * smooth_step(depth + 0.6, depth + 0.1, points[:, 2])
-    # The floor drops with the jaw; the roof stays: the bag never shows outside the head.
-    floor = smooth_step(-0.05, 0.09, points[:, 1] - y)
-    fields = _with_jaw(skull, 0.92)(points) * floor[None, :, None]
-    assembly.add(points, triangles, CAVITY, linear((0.30, 0.06, 0.07))[None] * shade[:, None], cover=0.6, fields=fields)
     t = np.linspace(-1, 1, 15)
     white = linear((0.97, 0.95, 0.90))
     is_human = identity.species == "human"
@@ -54,7 +43,7 @@ def add_mouth(assembly: Assembly, identity: Identity, skull: Skull) -> None:
         reach = (0.80 if is_upper else 0.66) * half
         tall = (0.075 if is_upper else 0.05) if is_human else 0.035
         arc = skull.on_front(t * reach, y, -0.08)
-        arc[:, 2] = np.maximum(arc[:, 2], depth + 0.07) + 0.05 * t**2
+        arc[:, 2] += 0.05 * t**2
         edge = 0.006 * np.abs(np.sin(t * 14)) + 0.02 * t**2
         gum, tip = arc.copy(), arc.copy()
         gum[:, 1] += -0.05 if is_upper else 0.06
@@ -89,8 +78,7 @@ def _add_tongue(assembly: Assembly, identity: Identity, skull: Skull, depth: flo
     )
     if hang:
         bend = smooth_step(0.62, 1.0, along)
-        out[:, 1] += bend * 0.06
-        out[:, 2] -= 0.03 * bend
+        out[:, 1] += bend * 0.03
     wide = half * 0.6 * np.sqrt(np.clip(1 - ((along - 0.45) / 0.56) ** 2, 0.02, 1))
     points = out[:, None] + np.stack(
         [
@@ -106,7 +94,7 @@ def _add_tongue(assembly: Assembly, identity: Identity, skull: Skull, depth: flo
         # A panting dog's tongue slides over the lower lip as the jaw drops.
         bend = np.repeat(smooth_step(0.5, 1.0, along), len(across))
         fields[0, :, 1] += hang * bend
-        fields[0, :, 2] -= 0.08 * bend
+        fields[0, :, 2] -= 0.26 * bend
     colour = linear((0.86, 0.42, 0.44)) * (0.55 + 0.45 * np.repeat(along, len(across)))[:, None]
     colour = colour * np.tile(1 - 0.25 * np.exp(-((across / 0.12) ** 2)), len(along))[:, None]
     assembly.add(points, grid_triangles(len(along), len(across)), TONGUE, colour, cover=0.9, fields=fields)
@@ -131,12 +119,12 @@ def add_ears(assembly: Assembly, identity: Identity, skull: Skull) -> list[slice
             points, rows, colour, cover = _human_ear(identity, side)
         else:
             points, rows, colour, cover = _animal_ear(identity, skull, side)
-        root = points[: rows // 8 + 1].reshape(-1, 3).mean(0)
+        root = points[:11].mean(0)
         fields = np.zeros((NUM_FIELDS, len(points), 3))
         arm = points - root
         if identity.species != "human":
             # Small-angle turn about the view axis (spread) and about x (lay back), in radians per unit of code.
-            spread, back = -0.20 * side, 0.30
+            spread, back = 0.26 * side, 0.42
             fields[column, :, 0] = -spread * -arm[:, 1] * 1.0
             fields[column, :, 1] = -spread * arm[:, 0] - back * arm[:, 2] * 0.5
             fields[column, :, 2] = back * arm[:, 1]

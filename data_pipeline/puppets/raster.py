@@ -4,35 +4,32 @@ Camera space: x right, y down, z inward, so a smaller z is nearer. Depth is comp
 on the screen. The kernels carry no annotations: numba types them, and the tests' type-checking hook must not wrap
 them. Tables that the kernels read (eyes, mouth, light) are laid out by the index constants below.
 """
-# ruff: noqa: ANN001, ANN202, PLR0913, PLR0915, C901
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, SIM109, PLR0915, C901
 
 import math
 
 import numpy as np
 from numba import njit
 
-HEAD, EYE_RIGHT, EYE_LEFT, CAVITY, TEETH, TONGUE, BODY, PART, HAIR, LEATHER = range(10)
+HEAD, TEETH, TONGUE, BODY, PART, HAIR, LEATHER = range(7)
 """Materials of triangles: what is discarded, how light answers, which label a pixel gets."""
 
-LABELS = np.array([2, 3, 3, 4, 4, 4, 1, 2, 2, 2], np.uint8)
+LABELS = np.array([2, 4, 4, 1, 2, 2, 2], np.uint8)
 """Material -> label of contract: 0 background, 1 body, 2 head, 3 eyes, 4 mouth."""
 
 GLOSS = np.array(
     [
-        [0.10, 10.0],
-        [0.10, 24.0],
-        [0.10, 24.0],
-        [0.02, 8.0],
-        [0.35, 30.0],
-        [0.30, 18.0],
-        [0.03, 8.0],
-        [0.05, 8.0],
-        [0.16, 14.0],
-        [0.42, 16.0],
+        [0.10, 3.0],
+        [0.35, 5.0],
+        [0.30, 4.0],
+        [0.03, 3.0],
+        [0.05, 3.0],
+        [0.16, 4.0],
+        [0.42, 4.0],
     ],
     np.float32,
 )
-"""Material -> specular strength, exponent."""
+"""Material -> specular strength, log2 of the exponent."""
 
 # Columns of the eye table, one row per eye (own right first).
 E_X, E_Y, E_Z, E_HALF, E_COS, E_SIN, E_INNER, E_UP, E_LOW, E_OPEN, E_RADIUS = range(11)
@@ -43,7 +40,7 @@ EYE_COLUMNS = 32
 
 # Entries of the mouth table.
 M_XR, M_YR, M_XL, M_YL, M_Y, M_UP, M_LOW, M_THICK_UP, M_THICK_LOW, M_WAVE, M_BOW = range(11)
-M_LIP_RGB, M_LINE_RGB, M_LINE, M_FRONT, M_NOSTRIL, M_PHILTRUM = 11, 14, 17, 18, 19, 23
+M_LIP_RGB, M_LINE_RGB, M_LINE, M_FRONT, M_NOSTRIL, M_PHILTRUM, M_HANGS = 11, 14, 17, 18, 19, 23, 26
 MOUTH_COLUMNS = 28
 
 # Entries of the light table: directions point towards the light.
@@ -89,24 +86,33 @@ def lips(mouth, x):
 
 
 @njit(**_FAST)
-def is_open(eyes, mouth, x, y):
-    """Whether the head's surface has a hole (between lids or lips) at head-local x, y of its front."""
-    for k in range(2):
-        eye = eyes[k]
-        if abs(x - eye[E_X]) < eye[E_HALF] and abs(y - eye[E_Y]) < eye[E_HALF] * 1.3:
-            u, v = eye_chart(eye, x, y)
-            if abs(u) < 1.0:
-                upper, lower = lids(eye, u)
-                return upper < v < lower
-    if mouth[M_XR] < x < mouth[M_XL] and abs(y - mouth[M_Y]) < 0.9:
-        _, upper, lower, _, _ = lips(mouth, x)
-        return upper < y < lower
-    return False
+def in_eye(eye, x, y):
+    """Whether head-local x, y of the front lies between the lids."""
+    if abs(x - eye[E_X]) > eye[E_HALF] or abs(y - eye[E_Y]) > eye[E_HALF] * 1.3:
+        return False
+    u, v = eye_chart(eye, x, y)
+    if abs(u) >= 1.0:
+        return False
+    upper, lower = lids(eye, u)
+    return upper < v < lower
 
 
 @njit(**_FAST)
-def rasterise(screen, triangles, materials, local, cover, eyes, mouth, depth, winner):
-    """Nearest triangle of each sample: fills `depth` (1 / distance, 0 = nothing) and `winner` (triangle or -1)."""
+def in_mouth(mouth, x, y):
+    """Whether head-local x, y of the front lies between the lips."""
+    if x <= mouth[M_XR] or x >= mouth[M_XL] or y < mouth[M_Y] - 0.2 or y > mouth[M_Y] + mouth[M_LOW] + 0.2:
+        return False
+    _, upper, lower, _, _ = lips(mouth, x)
+    return upper < y < lower
+
+
+@njit(**_FAST)
+def rasterise(screen, triangles, materials, local, cover, mouth, depth, winner, inner):
+    """Nearest triangle of each sample: fills `depth` (1 / distance, 0 = nothing) and `winner` (triangle or -1).
+
+    The head's grid comes first. Between its lips it stays in `depth` but opens `inner` (-1 elsewhere): only there
+    teeth and tongue are drawn, however deep they lie, so nothing pokes through shut lips.
+    """
     height, width = depth.shape
     for n in range(triangles.shape[0]):
         i, j, k = triangles[n, 0], triangles[n, 1], triangles[n, 2]
@@ -115,8 +121,8 @@ def rasterise(screen, triangles, materials, local, cover, eyes, mouth, depth, wi
         material = materials[n]
         if area == 0.0 or (material == HEAD and area < 0.0):
             continue
-        left, right = max(int(math.ceil(min(x0, x1, x2))), 0), min(int(math.floor(max(x0, x1, x2))), width - 1)
-        top, bottom = max(int(math.ceil(min(y0, y1, y2))), 0), min(int(math.floor(max(y0, y1, y2))), height - 1)
+        left, right = max(math.ceil(min(x0, x1, x2)), 0), min(math.floor(max(x0, x1, x2)), width - 1)
+        top, bottom = max(math.ceil(min(y0, y1, y2)), 0), min(math.floor(max(y0, y1, y2)), height - 1)
         if left > right or top > bottom:
             continue
         is_face = material == HEAD and local[i, 2] < mouth[M_FRONT]
@@ -130,17 +136,26 @@ def rasterise(screen, triangles, materials, local, cover, eyes, mouth, depth, wi
                 if a < 0.0 or b < 0.0 or c < 0.0:
                     continue
                 z = a * z0 + b * z1 + c * z2
+                if material == TEETH or material == TONGUE:
+                    if inner[row, column] >= 0.0:
+                        if z > inner[row, column]:
+                            inner[row, column] = z
+                            winner[row, column] = n
+                        continue
+                    if material == TEETH or mouth[M_HANGS] == 0.0 or mouth[M_LOW] < 0.08:
+                        continue
                 if z <= depth[row, column]:
                     continue
-                if is_face:
-                    x = a * local[i, 0] + b * local[j, 0] + c * local[k, 0]
-                    y = a * local[i, 1] + b * local[j, 1] + c * local[k, 1]
-                    if is_open(eyes, mouth, x, y):
-                        continue
-                elif material == HAIR and a * cover[i] + b * cover[j] + c * cover[k] < 0.0:
+                if material == HAIR and a * cover[i] + b * cover[j] + c * cover[k] < 0.0:
                     continue
                 depth[row, column] = z
                 winner[row, column] = n
+                inner[row, column] = -1.0
+                if is_face:
+                    x = a * local[i, 0] + b * local[j, 0] + c * local[k, 0]
+                    y = a * local[i, 1] + b * local[j, 1] + c * local[k, 1]
+                    if in_mouth(mouth, x, y):
+                        inner[row, column] = 0.0
 
 
 @njit(**_FAST)
@@ -183,7 +198,9 @@ def _face_paint(eyes, mouth, x, y, rgb):
         line = 0.8 * math.exp(-((x / mouth[M_PHILTRUM + 2]) ** 2))
         for c in range(3):
             rgb[c] += (mouth[M_LINE_RGB + c] - rgb[c]) * line
-    if x < mouth[M_XR] - 0.06 or x > mouth[M_XL] + 0.06 or abs(y - mouth[M_Y]) > 0.9:
+    if x < mouth[M_XR] - 0.06 or x > mouth[M_XL] + 0.06:
+        return 2, 0.0, 0.0
+    if y < mouth[M_Y] - 0.25 or y > mouth[M_Y] + mouth[M_LOW] + 0.3:
         return 2, 0.0, 0.0
     t, upper, lower, thick_up, thick_low = lips(mouth, x)
     label, tilt, gloss, on_lip = 2, 0.0, 0.0, 0.0
@@ -206,9 +223,14 @@ def _face_paint(eyes, mouth, x, y, rgb):
 
 
 @njit(**_FAST)
-def _eye_paint(eye, x, y, z, rgb):
-    """Colour of the eyeball at head-local x, y, z: white, limbus, iris with spokes, pupil; shade under the lid."""
-    dx, dy, dz = x - eye[E_X], y - eye[E_Y], z - eye[E_Z]
+def _eye_paint(eye, x, y, rgb):
+    """Colour of the eyeball at head-local x, y: white, limbus, iris with spokes, pupil; shade under the lid.
+
+    Returns the ball's normal, head-local.
+    """
+    # The ball as seen from the front of the head: the skin's own depth varies and would make the iris an egg.
+    dx, dy = (x - eye[E_X]) / eye[E_RADIUS], (y - eye[E_Y]) / eye[E_RADIUS]
+    dz = -math.sqrt(max(1.0 - dx * dx - dy * dy, 0.01))
     scale = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
     dx, dy, dz = dx * scale, dy * scale, dz * scale
     gx, gy, gz = eye[E_GAZE], eye[E_GAZE + 1], eye[E_GAZE + 2]
@@ -236,13 +258,14 @@ def _eye_paint(eye, x, y, z, rgb):
     shade *= 1.0 - 0.35 * _step(0.6, 1.0, abs(u))
     for c in range(3):
         rgb[c] *= shade
+    return dx, dy, dz
 
 
 @njit(**_FAST)
-def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mouth, light, depth, winner,
+def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mouth, light, turn, winner,
           backdrop, labels_of, gloss_of, samples, labels):  # fmt: skip
     """Colour every sample (linear RGB) and name its label. `backdrop` has one pixel per `step` samples."""
-    height, width = depth.shape
+    height, width = winner.shape
     step = height // backdrop.shape[0]
     rgb = np.zeros(3, np.float32)
     kx, ky, kz = light[0], light[1], light[2]
@@ -277,15 +300,30 @@ def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mo
             x = a * local[i, 0] + b * local[j, 0] + d * local[k, 0]
             y = a * local[i, 1] + b * local[j, 1] + d * local[k, 1]
             z = a * local[i, 2] + b * local[j, 2] + d * local[k, 2]
+            is_eye = False
             if material == HEAD:
                 strength *= 1.0 if light[L_SKIN] > 0.5 else 0.3
                 if z < mouth[M_FRONT]:
-                    paint, tilt, gloss = _face_paint(eyes, mouth, x, y, rgb)
-                    label = np.uint8(paint)
-                    ny += tilt
-                    strength += gloss
-            elif material == EYE_RIGHT or material == EYE_LEFT:
-                _eye_paint(eyes[material - EYE_RIGHT], x, y, z, rgb)
+                    for e in range(2):
+                        if in_eye(eyes[e], x, y):
+                            is_eye = True
+                            dx, dy, dz = _eye_paint(eyes[e], x, y, rgb)
+                    if is_eye:
+                        label, strength, power = np.uint8(3), 0.10, 4.0
+                        nx = turn[0, 0] * dx + turn[0, 1] * dy + turn[0, 2] * dz
+                        ny = turn[1, 0] * dx + turn[1, 1] * dy + turn[1, 2] * dz
+                        nz = turn[2, 0] * dx + turn[2, 1] * dy + turn[2, 2] * dz
+                    elif in_mouth(mouth, x, y):
+                        label, strength = np.uint8(4), 0.0
+                        _, upper, lower, _, _ = lips(mouth, x)
+                        share = (y - upper) / (lower - upper + 1e-6)
+                        glow = 0.25 + 0.75 * _step(0.25, 1.0, share)
+                        rgb[0], rgb[1], rgb[2] = 0.060 * glow, 0.009 * glow, 0.012 * glow
+                    else:
+                        paint, tilt, gloss = _face_paint(eyes, mouth, x, y, rgb)
+                        label = np.uint8(paint)
+                        ny += tilt
+                        strength += gloss
             scale = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-9)
             nx, ny, nz = nx * scale, ny * scale, nz * scale
             lambert = nx * kx + ny * ky + nz * kz
@@ -293,7 +331,10 @@ def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mo
             facing = min(max(-nz, 0.0), 1.0)
             rim = (1.0 - facing) ** 3 * max(nx * light[12] + ny * light[13] + nz * light[14], 0.0)
             soft = 0.34 if light[L_SKIN] > 0.5 else 0.26
-            shine = strength * max(nx * hx + ny * hy + nz * hz, 0.0) ** power
+            shine = max(nx * hx + ny * hy + nz * hz, 0.0)
+            for _ in range(int(power)):
+                shine *= shine
+            shine *= strength
             dull = cover[i] * a + cover[j] * b + cover[k] * d if material != HAIR else 1.0
             for c in range(3):
                 wrap = soft - 0.07 * c
@@ -302,7 +343,7 @@ def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mo
                 value = rgb[c] * (ambient * dull + light[L_KEY_RGB + c] * direct * (0.35 + 0.65 * dull))
                 value += shine * light[L_KEY_RGB + c] * dull + rim * light[L_RIM_RGB + c] * (0.15 + rgb[c])
                 samples[row, column, c] = value
-            if material == EYE_RIGHT or material == EYE_LEFT:
+            if is_eye:
                 glint = nx * -0.42 + ny * -0.46 + nz * -0.782
                 spark = _step(0.952, 0.972, glint)
                 glint = nx * 0.36 + ny * 0.34 + nz * -0.869

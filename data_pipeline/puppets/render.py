@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from data_pipeline.puppets.backdrop import paint_backdrop
 from data_pipeline.puppets.identity import Identity
-from data_pipeline.puppets.landmarks import eye_open, five_points, hidden_behind, iris_centres, lip_open, moving_xy
+from data_pipeline.puppets.landmarks import eye_open, five_points, hidden_behind, iris_xy, lip_open, moving_xy
 from data_pipeline.puppets.motion import COLUMN, HIGHEST, LOWEST, MOTION_NAMES
 from data_pipeline.puppets.raster import (
     GLOSS,
@@ -150,12 +150,13 @@ def _draw(puppet: Puppet, motion: Float32[np.ndarray, " P"], size_px: int, backd
     screen = camera.project(posed)
     depth = np.zeros((side, side), np.float32)
     winner = np.full((side, side), -1, np.int32)
-    rasterise(screen, puppet.triangles, puppet.materials, local, puppet.cover, eyes, mouth, depth, winner)
+    inner = np.full((side, side), -1, np.float32)
+    rasterise(screen, puppet.triangles, puppet.materials, local, puppet.cover, mouth, depth, winner, inner)
     samples = np.empty((side, side, 3), np.float32)
     fine = np.empty((side, side), np.uint8)
     shade(
         screen, puppet.triangles, puppet.materials, local, puppet.cover, normals, puppet.colours, eyes, mouth,
-        puppet.light, depth, winner, backdrop, LABELS, GLOSS, samples, fine,
+        puppet.light, turn, winner, backdrop, LABELS, GLOSS, samples, fine,
     )  # fmt: skip
     image, labels = np.empty((size_px, size_px, 3), np.uint8), np.empty((size_px, size_px), np.uint8)
     develop(samples, fine, _curve(), image, labels)
@@ -175,10 +176,10 @@ def _marks(puppet: Puppet, local: np.ndarray, eyes: np.ndarray, mouth: np.ndarra
     """Head-local landmarks on the deformed surface."""
     jaw = local[puppet.jaw_vertices]
     still = (local[puppet.still_triangles] * puppet.still_weights[:, :, None]).sum(1)
-    xy = moving_xy(eyes, mouth).astype(np.float32)
+    xy = np.concatenate([moving_xy(eyes, mouth), iris_xy(eyes)]).astype(np.float32)
     owners = np.empty(len(xy), np.int64)
     weights = np.zeros((len(xy), 3), np.float32)
     find_on_front(local, puppet.triangles, 0, puppet.num_head, xy, owners, weights)
     z = (local[puppet.triangles[owners]][:, :, 2] * weights).sum(1)
     moving = np.column_stack([xy, z])
-    return np.concatenate([jaw, still, moving, iris_centres(puppet.skull, eyes)]).astype(np.float32)
+    return np.concatenate([jaw, still, moving]).astype(np.float32)

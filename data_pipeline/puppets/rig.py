@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from data_pipeline.puppets.anatomy import Skull, build_skull, expression_fields
+from data_pipeline.puppets.anatomy import LID, Skull, build_skull, expression_fields
 from data_pipeline.puppets.attire import add_beard, add_body, add_glasses, add_hair, add_neckwear
 from data_pipeline.puppets.coat import coat_colour, linear
 from data_pipeline.puppets.identity import Identity
 from data_pipeline.puppets.landmarks import still_anchors
 from data_pipeline.puppets.mesh import NUM_FIELDS, Assembly, fur, surface_normals
 from data_pipeline.puppets.motion import COLUMN
-from data_pipeline.puppets.parts import add_brows, add_ears, add_eyes, add_leather, add_mouth, add_whiskers
+from data_pipeline.puppets.parts import NUM_LEATHER, add_brows, add_ears, add_leather, add_mouth, add_whiskers
 from data_pipeline.puppets.raster import (
     BODY,
     E_COS,
@@ -41,6 +41,7 @@ from data_pipeline.puppets.raster import (
     LIGHT_COLUMNS,
     M_BOW,
     M_FRONT,
+    M_HANGS,
     M_LINE,
     M_LINE_RGB,
     M_LIP_RGB,
@@ -58,6 +59,7 @@ from data_pipeline.puppets.raster import (
     M_YR,
     MOUTH_COLUMNS,
     PART,
+    find_on_front,
 )  # fmt: skip
 
 FIELD_COLUMNS = np.array(
@@ -107,11 +109,12 @@ class Puppet:
         table[M_XR] = -half - 0.055 * right * (1 - 0.5 * pucker)
         table[M_XL] = half + 0.055 * left * (1 - 0.5 * pucker)
         drop = 0.03 * jaw
-        table[M_YR] = s["mouth_y"] - (0.105 if right > 0 else 0.085) * right + drop
-        table[M_YL] = s["mouth_y"] - (0.105 if left > 0 else 0.085) * left + drop
+        # A resting mouth smiles a little: a straight line reads as grim.
+        table[M_YR] = s["mouth_y"] - 0.022 - (0.105 if right > 0 else 0.10) * right + drop
+        table[M_YL] = s["mouth_y"] - 0.022 - (0.105 if left > 0 else 0.10) * left + drop
         smile = 0.5 * (max(right, 0) + max(left, 0))
         table[M_UP] = 0.035 * jaw + 0.012 * smile * jaw
-        table[M_LOW] = self.skull.gape * jaw + 0.018 * pucker
+        table[M_LOW] = self.skull.gape * jaw + 0.008 * pucker
         table[M_THICK_UP] *= 1 + 0.55 * pucker - 0.15 * smile
         table[M_THICK_LOW] *= 1 + 0.55 * pucker - 0.1 * smile
         table[M_Y] += 0.012 * smile
@@ -138,7 +141,11 @@ def _eye_rest(identity: Identity, skull: Skull) -> np.ndarray:
     s = identity.shape
     table = np.zeros((2, EYE_COLUMNS))
     iris = linear(identity.colour["iris"])
+    radius = skull.eye_radius * LID
     species = identity.species
+    # On a black coat the lid line is lighter than the fur, or a shut eye would vanish.
+    around = coat_colour(identity, skull.points)[skull.triangles[skull.lookup(skull.eye[:, :2])[0]]].mean()
+    line = linear((0.10, 0.07, 0.06) if around > 0.035 else (0.34, 0.29, 0.26))
     for k, inner in enumerate((1.0, -1.0)):
         table[k, [E_X, E_Y, E_Z]] = skull.eye[k]
         table[k, [E_HALF, E_INNER, E_UP, E_LOW, E_RADIUS]] = (
@@ -149,7 +156,7 @@ def _eye_rest(identity: Identity, skull: Skull) -> np.ndarray:
             skull.eye_radius,
         )
         table[k, [E_COS, E_SIN]] = np.cos(s["eye_tilt"]), np.sin(s["eye_tilt"])
-        table[k, E_IRIS] = s["iris"] * s["eye_half"] / skull.eye_radius
+        table[k, E_IRIS] = s["iris"] * s["eye_half"] / radius
         pupil = 0.40 if species == "human" else s["pupil"]
         table[k, E_PUPIL_X] = table[k, E_IRIS] * pupil
         table[k, E_PUPIL_Y] = table[k, E_IRIS] * (0.80 if species == "cat" else pupil)
@@ -159,7 +166,7 @@ def _eye_rest(identity: Identity, skull: Skull) -> np.ndarray:
             species, (0.80, 0.77, 0.74)
         )
         table[k, E_WHITE_RGB : E_WHITE_RGB + 3] = linear(white)
-        table[k, E_LINE_RGB : E_LINE_RGB + 3] = linear((0.10, 0.07, 0.06) if species != "panda" else (0.03, 0.03, 0.03))
+        table[k, E_LINE_RGB : E_LINE_RGB + 3] = line
         table[k, E_LASH] = s.get("lash", 0.17)
         table[k, E_CREASE] = 1.0 if species == "human" else 0.35
     return table.astype(np.float32)
@@ -185,6 +192,7 @@ def _mouth_rest(identity: Identity, skull: Skull) -> np.ndarray:
         table[M_LIP_RGB : M_LIP_RGB + 3] = table[M_LINE_RGB : M_LINE_RGB + 3] = dark
         table[M_LINE] = 0.013
         table[M_PHILTRUM : M_PHILTRUM + 3] = s["nose_y"], y - 0.01, 0.013
+    table[M_HANGS] = s.get("tongue", 0.0)
     table[M_FRONT] = float(skull.eye[0, 2]) + 0.3
     return table.astype(np.float32)
 
@@ -268,21 +276,19 @@ def build_puppet(identity: Identity) -> Puppet:
         skull.points, skull.triangles, HEAD, coat_colour(identity, skull.points), cover=_head_cover(identity, skull),
         fields=lambda points: expression_fields(identity, skull, points),
     )  # fmt: skip
-    add_eyes(assembly, skull)
     add_mouth(assembly, identity, skull)
     ears = add_ears(assembly, identity, skull)
     add_brows(assembly, identity, skull)
     is_human = identity.species == "human"
+    nose_first = -1
     box = [np.arange(head.start, head.stop), *(np.arange(e.start, e.stop) for e in ears)]
     if is_human:
-        first = assembly.num_vertices
-        add_hair(assembly, identity, skull)
-        tall = np.arange(first, assembly.num_vertices)
+        shell = add_hair(assembly, identity, skull)
+        box.append(np.arange(shell.start, shell.stop))
         add_beard(assembly, identity, skull)
         add_glasses(assembly, identity, skull)
-        if identity.style["hair"] not in ("long", "ponytail"):
-            box.append(tall)
     else:
+        nose_first = sum(len(part) for part in assembly.triangles)
         leather = add_leather(assembly, identity, skull)
         box.append(np.arange(leather.start, leather.stop))
     body = add_body(assembly, identity)
@@ -292,15 +298,38 @@ def build_puppet(identity: Identity) -> Puppet:
     num_surface = sum(len(part) for part in assembly.triangles)
     if not is_human:
         _add_fur(assembly, identity, skull, head, ears, body)
-    return _freeze(identity, skull, assembly, num_surface, np.concatenate(box))
+    return _freeze(identity, skull, assembly, num_surface, np.concatenate(box), nose_first)
 
 
-def _freeze(identity: Identity, skull: Skull, assembly: Assembly, num_surface: int, box: np.ndarray) -> Puppet:
+_NOSE = slice(13, 19)
+"""Rows of the still anchors that are landmarks 30-35."""
+
+
+def _find_on_leather(
+    points: np.ndarray, triangles: np.ndarray, first: int, anchors: np.ndarray, still: np.ndarray, weights: np.ndarray
+) -> None:
+    owners = np.empty(6, np.int64)
+    shares = np.zeros((6, 3), np.float32)
+    stop = first + NUM_LEATHER
+    at = anchors[_NOSE].astype(np.float32)
+    find_on_front(points.astype(np.float32), triangles.astype(np.int32), first, stop, at, owners, shares)
+    hit = owners >= 0
+    still[_NOSE][hit] = triangles[owners[hit]]
+    weights[_NOSE][hit] = shares[hit]
+
+
+def _freeze(
+    identity: Identity, skull: Skull, assembly: Assembly, num_surface: int, box: np.ndarray, nose_first: int
+) -> Puppet:
     jaw, anchors = still_anchors(identity, skull)
     owners, weights = skull.lookup(anchors)
+    still = skull.triangles[np.maximum(owners, 0)]
     cover = np.concatenate(assembly.cover)
     materials = np.concatenate(assembly.materials)
     triangles = np.concatenate(assembly.triangles)
+    if nose_first >= 0:
+        # The tip and the base of an animal's nose lie on its leather, where the leather covers them.
+        _find_on_leather(np.concatenate(assembly.points), triangles, nose_first, anchors, still, weights)
     # Hair that is cut away does not widen the head box.
     box = box[cover[box] >= 0]
     return Puppet(
@@ -311,6 +340,6 @@ def _freeze(identity: Identity, skull: Skull, assembly: Assembly, num_surface: i
         cover=cover.astype(np.float32), colours=np.concatenate(assembly.colours).astype(np.float32),
         host=np.concatenate(assembly.host).astype(np.int64), triangles=triangles.astype(np.int32),
         materials=materials, num_surface=num_surface, num_head=len(skull.triangles), box_vertices=box,
-        jaw_vertices=jaw, still_triangles=skull.triangles[np.maximum(owners, 0)], still_weights=weights,
+        jaw_vertices=jaw, still_triangles=still, still_weights=weights,
         eyes=_eye_rest(identity, skull), mouth=_mouth_rest(identity, skull), light=_light(identity),
     )  # fmt: skip
