@@ -73,17 +73,18 @@ class Engine:
         x_s = source.x_s.expand_as(x_d)
         return finished(x_s, x_d, self.model.stitching.stitch if stitching else None, options.multiplier)
 
-    @torch.inference_mode()
     def render(
         self, source: PreparedSource, x_d: Float[Tensor, "T K 3"]
     ) -> Iterator[UInt8[np.ndarray, "S_out S_out 3"]]:
         """Keypoints -> pictures, a few at a time; u8 by truncation, as upstream."""
         for part in x_d.split(self.batch_frames):
-            T = len(part)
-            volume = source.volume.expand(T, -1, -1, -1, -1)
-            image = self.model.drive(volume, source.x_s.expand(T, -1, -1), part)
-            pixels = (image.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-            yield from np.ascontiguousarray(pixels)
+            yield from self._pictures(source, part)
+
+    @torch.inference_mode()
+    def _pictures(self, source: PreparedSource, x_d: Float[Tensor, "T K 3"]) -> UInt8[np.ndarray, "T S_out S_out 3"]:
+        volume = source.volume.expand(len(x_d), -1, -1, -1, -1)
+        image = self.model.drive(volume, source.x_s.expand_as(x_d), x_d)
+        return (image.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def animate(
         self,

@@ -25,10 +25,14 @@ def mask_template() -> UInt8[np.ndarray, "512 512"]:
     return np.floor(255 * np.maximum(0, 1 - distance / RAMP_PX)).astype(np.uint8)
 
 
-def scaled_to_side(source_from_crop: Float32[np.ndarray, "2 3"], side_px: int, new_side_px: int) -> np.ndarray:
-    """The transform of the same square when the crop has another number of pixels."""
+def scaled_to_side(
+    source_from_crop: Float32[np.ndarray, "2 3"], side_px: int, new_side_px: int
+) -> Float32[np.ndarray, "2 3"]:
+    """The transform of the same square when the crop has another number of pixels (pixel centres stay aligned)."""
+    ratio = side_px / new_side_px
     matrix = source_from_crop.astype(np.float64).copy()
-    matrix[:, :2] *= side_px / new_side_px
+    matrix[:, 2] += matrix[:, :2] @ np.full(2, (ratio - 1) / 2)
+    matrix[:, :2] *= ratio
     return matrix.astype(np.float32)
 
 

@@ -58,7 +58,8 @@ def test_a_square_outside_the_photo_leaves_it_alone() -> None:
 def test_another_crop_size_covers_the_same_place() -> None:
     matrix = similarity(25, 1.5, 30, 40)
     doubled = scaled_to_side(matrix, 256, 512)
-    assert np.allclose(matrix @ [100, 60, 1], doubled @ [200, 120, 1], atol=1e-3)
+    # Pixel 100 covers the pixels 200 and 201 of the doubled crop.
+    assert np.allclose(matrix @ [100, 60, 1], doubled @ [200.5, 120.5, 1], atol=1e-3)
 
 
 def test_the_template_is_full_inside_and_empty_at_the_near_edge() -> None:
