@@ -1,0 +1,136 @@
+"""Headings, tables, bars and pictures -> one HTML page that needs no other file."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --ink: #2a6f97; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
+td.text { text-align: left; overflow-wrap: anywhere; } .note { opacity: .75; }
+img, video { max-width: 100%; border-radius: 6px; } figure { margin: 1rem 0; } figcaption { opacity: .75; }
+code { background: var(--soft); padding: .1rem .3rem; border-radius: 4px; overflow-wrap: anywhere; }
+.bar { display: inline-block; height: .8em; background: var(--ink); border-radius: 2px; vertical-align: baseline; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
+"""
+
+
+def page(title: str, sections: Sequence[str], subtitle: str = "") -> str:
+    """A whole document; `sections` are HTML fragments made by the functions below."""
+    head = f"<title>{text(title)}</title><meta name='viewport' content='width=device-width'><style>{STYLE}</style>"
+    body = f"<h1>{text(title)}</h1><p class='note'>{text(subtitle)}</p>" + "\n".join(sections)
+    return f"<!doctype html><html lang='en'><head><meta charset='utf-8'>{head}</head><body>{body}</body></html>\n"
+
+
+def text(value: object) -> str:
+    """Escaped, so that no file name can become markup."""
+    return html.escape(str(value))
+
+
+def section(heading: str, *parts: str) -> str:
+    """A heading and what belongs under it."""
+    return f"<h2>{text(heading)}</h2>" + "".join(parts)
+
+
+def paragraph(value: str) -> str:
+    """A line of plain text."""
+    return f"<p>{text(value)}</p>"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], text_columns: Sequence[int] = ()) -> str:
+    """A table; numbers are right-aligned, the first column and `text_columns` left-aligned."""
+    top = "".join(f"<th>{text(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td class='text'>{text(c)}</td>" if i in text_columns else f"<td>{text(c)}</td>" for i, c in enumerate(r)
+        )
+        + "</tr>"
+        for r in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def bars(counts: Mapping[str, float], unit: str = "") -> str:
+    """Labelled horizontal bars, in the given order."""
+    most = max(counts.values(), default=0) or 1
+    rows = "".join(
+        f"<tr><td>{text(name)}</td><td>{value:g}{text(unit)}</td>"
+        f"<td class='text'><span class='bar' style='width:{16 * value / most:.2f}rem'></span></td></tr>"
+        for name, value in counts.items()
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def histogram(values: Sequence[float], title: str, bins: int = 24, mark: float | None = None) -> str:
+    """A small histogram as inline SVG; `mark` draws a threshold."""
+    if not len(values):
+        return ""
+    counts, edges = np.histogram(values, bins=bins)
+    low, high = float(edges[0]), float(edges[-1])
+    width, height = 300, 70
+    peak = max(int(counts.max()), 1)
+    step = width / bins
+    boxes = "".join(
+        f"<rect x='{i * step:.1f}' y='{height - tall:.1f}' width='{step - 1:.1f}' height='{tall:.1f}'/>"
+        for i, tall in enumerate(height * counts / peak)
+    )
+    line = ""
+    if mark is not None and low <= mark <= high and high > low:
+        x = width * (mark - low) / (high - low)
+        line = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{height}' stroke='#d1495b' stroke-width='2'/>"
+    labels = (
+        f"<text x='0' y='{height + 14}'>{low:.3g}</text>"
+        f"<text x='{width}' y='{height + 14}' text-anchor='end'>{high:.3g}</text>"
+    )
+    return (
+        f"<figure><figcaption>{text(title)}</figcaption><svg viewBox='0 0 {width} {height + 18}' width='{width}' "
+        f"font-size='11' fill='currentColor'><g fill='#2a6f97'>{boxes}</g>{line}{labels}</svg></figure>"
+    )
+
+
+def contact_sheet(
+    images: Sequence[UInt8[np.ndarray, "H W 3"]], columns: int, tile_px: int
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Pictures in rows, each shrunk to fit a square tile; missing tiles stay grey."""
+    from PIL import Image
+
+    rows = max(1, -(-len(images) // columns))
+    sheet = np.full((rows * tile_px, columns * tile_px, 3), 128, np.uint8)
+    for i, image in enumerate(images):
+        small = Image.fromarray(image)
+        small.thumbnail((tile_px, tile_px))
+        tile = np.asarray(small)
+        top, left = i // columns * tile_px, i % columns * tile_px
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return sheet
+
+
+def picture(image: UInt8[np.ndarray, "H W 3"], caption: str = "", quality: int = 82) -> str:
+    """A picture inside the page."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    image_tag = f"<img alt='{text(caption)}' src='data:image/jpeg;base64,{data}'>"
+    return f"<figure>{image_tag}<figcaption>{text(caption)}</figcaption></figure>"
+
+
+def clip(path: Path, caption: str = "") -> str:
+    """An mp4 inside the page, looping."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    source = f"<source type='video/mp4' src='data:video/mp4;base64,{data}'>"
+    return (
+        f"<figure><video controls loop muted autoplay playsinline>{source}</video>"
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+    )
