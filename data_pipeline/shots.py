@@ -61,13 +61,12 @@ class ShotSplitter:
             start = int(i) + 1
             previous = found[-1] if found else 0
             long_enough = start - previous >= self.min_frames and len(thumbs) - start >= self.min_frames
-            if is_peak and long_enough and not self._changes_back(pixels, int(i)):
+            if is_peak and long_enough and not self._is_flash(pixels, int(i)):
                 found.append(start)
         return found
 
-    def _changes_back(self, pixels: Float32[np.ndarray, "T 32 32 3"], i: int) -> bool:
-        """A flash: a few frames later the picture is again as it was before."""
-        later = pixels[i + 3 : i + 7]
-        if len(later) == 0:
-            return False
-        return bool((np.abs(later - pixels[i]).mean(axis=(1, 2, 3)) < self.min_pixel_change / 2).any())
+    def _is_flash(self, pixels: Float32[np.ndarray, "T 32 32 3"], i: int) -> bool:
+        """Soon after frame i the picture is again as in i, or shortly before i + 1 it was already as in i + 1."""
+        pairs = ((pixels[i + 3 : i + 7], pixels[i]), (pixels[max(0, i - 6) : max(0, i - 2)], pixels[i + 1]))
+        same = self.min_pixel_change / 2
+        return any(bool((np.abs(near - one).mean(axis=(1, 2, 3)) < same).any()) for near, one in pairs if len(near))

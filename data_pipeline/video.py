@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +35,8 @@ class VideoInfo:
     has_audio: bool
 
 
-def _open(source: Path | bytes) -> Any:  # noqa: ANN401 - PyAV's containers have no public type
+@contextmanager
+def _open(source: Path | bytes) -> Iterator[Any]:
     import av
     import av.error
 
@@ -42,13 +44,18 @@ def _open(source: Path | bytes) -> Any:  # noqa: ANN401 - PyAV's containers have
     try:
         # Hand over the open file: a dash or a colon in its name must not look like an option or a protocol.
         handle = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        container = av.open(handle, mode="r")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{name} is not a video that can be read ({_reason(error)}); is it complete?") from error
-    if not container.streams.video:
-        container.close()
-        raise VideoError(f"{name} has no video stream; give a file with pictures")
-    return container
+    except OSError as error:
+        raise VideoError(f"{name} cannot be opened ({_reason(error)}); check that it exists") from error
+    with handle:
+        try:
+            container = av.open(handle, mode="r")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            message = f"{name} is not a video that can be read ({_reason(error)}); is it complete?"
+            raise VideoError(message) from error
+        with container:
+            if not container.streams.video:
+                raise VideoError(f"{name} has no video stream; give a file with pictures")
+            yield container
 
 
 def _reason(error: Exception) -> str:
@@ -134,9 +141,16 @@ def read_timestamps(path: Path) -> list[float]:
 
 
 def read_member(data: bytes) -> UInt8[np.ndarray, "T H W 3"]:
-    """Decode a clip that `encode_clip` wrote, with decord: right and fast on such files, unlike on foreign ones."""
+    """Decode a clip that `encode_clip` wrote: with decord, right and fast on such files, unlike on foreign ones.
+
+    Decord pads rows to 32 pixels and then refuses to copy them, so other widths go through PyAV.
+    """
     import decord
 
+    with _open(data) as container:
+        is_aligned = container.streams.video[0].width % 32 == 0
+    if not is_aligned:
+        return np.stack(list(read_frames(data)))
     try:
         reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
         frames = reader.get_batch(range(len(reader))).asnumpy()

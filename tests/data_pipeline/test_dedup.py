@@ -32,7 +32,7 @@ def test_copies_are_close_and_other_pictures_far(seed: int) -> None:
 def test_the_better_copy_is_kept() -> None:
     image = scene(0)
     copy = decode_jpeg(encode_jpeg(image, 50))
-    found = NearDuplicates()([fingerprint("small", copy, rank=1), fingerprint("large", image, rank=9)])
+    found = NearDuplicates()([fingerprint("small", copy, rank=1.0), fingerprint("large", image, rank=9.0)])
     assert found == {"small": "large"}
 
 
@@ -44,5 +44,5 @@ def test_pieces_of_one_file_and_rendered_media_are_left_alone() -> None:
 
 def test_a_chain_of_copies_leaves_one() -> None:
     image = scene(3)
-    prints = [fingerprint(str(i), image, rank=i) for i in range(5)]
+    prints = [fingerprint(str(i), image, rank=float(i)) for i in range(5)]
     assert set(NearDuplicates()(prints).values()) == {"4"}
