@@ -40,7 +40,7 @@ def _profile(identity: Identity, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.interp(y, fine, smooth[0]), np.interp(y, fine, smooth[1])
 
 
-def _around(identity: Identity, y: np.ndarray, turn: np.ndarray) -> Points:
+def _around(identity: Identity, y: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """Points on neck and shoulders at heights y and angles (0 in front)."""
     size, deep = _profile(identity, y)
     c, q = np.cos(turn), np.sin(turn)

@@ -13,7 +13,7 @@ def _blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     return gaussian_filter(picture, (sigma, sigma, 0), mode="nearest")
 
 
-def _disc(x: np.ndarray, y: np.ndarray, at: tuple[float, float], radius: float) -> np.ndarray:
+def _disc(x: np.ndarray, y: np.ndarray, at: tuple[float | int, float | int], radius: float) -> np.ndarray:
     return np.clip((radius - np.hypot(x - at[0], y - at[1])) / 0.01 + 0.5, 0, 1)[..., None]
 
 

@@ -41,7 +41,7 @@ _INNER_T = np.array([-0.88, -0.4, 0.0, 0.4, 0.88, 0.4, 0.0, -0.4])
 _EPSILON = 1e-6
 
 
-def still_anchors(identity: Identity, skull: Skull) -> tuple[np.ndarray, Float[np.ndarray, "36 2"]]:
+def still_anchors(identity: Identity, skull: Skull) -> tuple[np.ndarray, Float[np.ndarray, "19 2"]]:
     """Neutral anchors of landmarks 0-35: vertex numbers of the jaw line (17), then x, y on the front (19 more)."""
     s = identity.shape
     angle = np.radians(np.linspace(-100, 100, 17))
@@ -96,7 +96,7 @@ def five_points(landmarks: Float[np.ndarray, "*T 70 2"]) -> Float[np.ndarray, "*
 
 
 def _distance(landmarks: np.ndarray, a: tuple[int, ...], b: tuple[int, ...]) -> np.ndarray:
-    return np.linalg.norm(landmarks[..., a, :].mean(-2) - landmarks[..., b, :].mean(-2), axis=-1)
+    return np.asarray(np.linalg.norm(landmarks[..., a, :].mean(-2) - landmarks[..., b, :].mean(-2), axis=-1))
 
 
 def eye_open(landmarks: Float[np.ndarray, "*T 70 2"]) -> Float[np.ndarray, "*T 2"]:
@@ -108,7 +108,7 @@ def eye_open(landmarks: Float[np.ndarray, "*T 70 2"]) -> Float[np.ndarray, "*T 2
 
 def lip_open(landmarks: Float[np.ndarray, "*T 70 2"]) -> Float[np.ndarray, "*T"]:
     """Distance of the inner lips' middles over the distance of the mouth corners (inference.md 6.2)."""
-    return _distance(landmarks, (62,), (66,)) / (_distance(landmarks, (48,), (54,)) + _EPSILON)
+    return np.asarray(_distance(landmarks, (62,), (66,)) / (_distance(landmarks, (48,), (54,)) + _EPSILON))
 
 
 def hidden_behind(

@@ -15,7 +15,7 @@ NUM_FIELDS = 8
 """Blend fields: jaw, mouth_right, mouth_left, pucker, brow_right, brow_left, ear_right, ear_left."""
 
 
-def smooth_step(low: float, high: float, value: np.ndarray) -> np.ndarray:
+def smooth_step(low: float | int, high: float | int, value: np.ndarray) -> np.ndarray:
     """0 at `low`, 1 at `high` (either order), with flat ends."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -41,7 +41,7 @@ def surface_normals(points: Points, triangles: Triangles) -> Points:
 
 
 def ball(
-    center: tuple[float, float, float], radii: tuple[float, float, float], rows: int = 12
+    center: tuple[float | int, float | int, float | int], radii: tuple[float | int, float | int, float | int], rows: int = 12
 ) -> tuple[Points, Triangles]:
     """An ellipsoid."""
     columns = rows * 2
@@ -54,7 +54,7 @@ def ball(
     return unit * np.array(radii) + np.array(center), grid_triangles(rows, columns, is_closed=True)
 
 
-def tube(path: Points, radius: np.ndarray | float, sides: int = 6, flat: float = 1.0) -> tuple[Points, Triangles]:
+def tube(path: Float[np.ndarray, "R 3"], radius: np.ndarray | float, sides: int = 6, flat: float | int = 1.0) -> tuple[Points, Triangles]:
     """A tube along a path; `flat` scales its thickness along z."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)

@@ -100,7 +100,7 @@ def _add_tongue(assembly: Assembly, identity: Identity, skull: Skull, depth: flo
     assembly.add(points, grid_triangles(len(along), len(across)), TONGUE, colour, cover=0.9, fields=fields)
 
 
-def _ear_sheets(path: Points, width: np.ndarray, out: np.ndarray, cup: float) -> tuple[Points, np.ndarray]:
+def _ear_sheets(path: Points, width: np.ndarray, out: np.ndarray, cup: float) -> tuple[np.ndarray, np.ndarray]:
     """Front and back of an ear along a path; `out` is the sideways direction; returns points and rows x columns."""
     across = np.linspace(-1, 1, 11)
     sheet = path[:, None] + (width[:, None] * across)[..., None] * out

@@ -1,11 +1,11 @@
 """Posed triangles -> pixels: a z-buffer, then one shading pass per visible sample (numba, one thread).
 
 Camera space: x right, y down, z inward, so a smaller z is nearer. Depth is compared as 1 / distance, which is linear
-on the screen. The kernels carry no annotations: numba types them, and the tests' type-checking hook must not wrap
-them. Tables that the kernels read (eyes, mouth, light) are laid out by the index constants below.
+on the screen. The kernels carry no annotations: numba types them. Tables that the kernels read (eyes, mouth, light) are laid out by the index constants below.
 """
 # ruff: noqa: ANN001, ANN201, ANN202, PLR0913, SIM109, PLR0915, C901
 
+import inspect
 import math
 
 import numpy as np
@@ -47,10 +47,14 @@ MOUTH_COLUMNS = 28
 L_KEY_DIR, L_KEY_RGB, L_SKY_RGB, L_GROUND_RGB, L_RIM_DIR, L_RIM_RGB, L_SKIN = 0, 3, 6, 9, 12, 15, 18
 LIGHT_COLUMNS = 20
 
-_FAST = {"cache": True, "fastmath": True, "nogil": True}
+
+def _compiled(function):
+    """Numba's compiler on the bare function: the tests' type-checking hook wraps every function of the package."""
+    return njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
 
 
-@njit(**_FAST)
+
+@_compiled
 def eye_chart(eye, x, y):
     """Head-local x, y -> eye chart u (-1 outer corner, 1 inner corner), v (down), in half widths."""
     dx = (x - eye[E_X]) * eye[E_INNER]
@@ -58,7 +62,7 @@ def eye_chart(eye, x, y):
     return (dx * eye[E_COS] + dy * eye[E_SIN]) / eye[E_HALF], (dy * eye[E_COS] - dx * eye[E_SIN]) / eye[E_HALF]
 
 
-@njit(**_FAST)
+@_compiled
 def lids(eye, u):
     """Chart heights of the upper and the lower lid edge at u; they meet when the eye is shut."""
     q = 1.0 - u * u
@@ -71,7 +75,7 @@ def lids(eye, u):
     return meet + opened * (upper - meet), lower
 
 
-@njit(**_FAST)
+@_compiled
 def lips(mouth, x):
     """Head-local x -> t (-1 own right corner .. 1), y of the inner edges, thickness of the upper and lower lip."""
     t = (2.0 * x - mouth[M_XR] - mouth[M_XL]) / (mouth[M_XL] - mouth[M_XR])
@@ -85,7 +89,7 @@ def lips(mouth, x):
     return t, upper, lower, mouth[M_THICK_UP] * q**0.7 * bow, mouth[M_THICK_LOW] * q**0.6
 
 
-@njit(**_FAST)
+@_compiled
 def in_eye(eye, x, y):
     """Whether head-local x, y of the front lies between the lids."""
     if abs(x - eye[E_X]) > eye[E_HALF] or abs(y - eye[E_Y]) > eye[E_HALF] * 1.3:
@@ -97,7 +101,7 @@ def in_eye(eye, x, y):
     return upper < v < lower
 
 
-@njit(**_FAST)
+@_compiled
 def in_mouth(mouth, x, y):
     """Whether head-local x, y of the front lies between the lips."""
     if x <= mouth[M_XR] or x >= mouth[M_XL] or y < mouth[M_Y] - 0.2 or y > mouth[M_Y] + mouth[M_LOW] + 0.2:
@@ -106,7 +110,7 @@ def in_mouth(mouth, x, y):
     return upper < y < lower
 
 
-@njit(**_FAST)
+@_compiled
 def rasterise(screen, triangles, materials, local, cover, mouth, depth, winner, inner):
     """Nearest triangle of each sample: fills `depth` (1 / distance, 0 = nothing) and `winner` (triangle or -1).
 
@@ -158,13 +162,13 @@ def rasterise(screen, triangles, materials, local, cover, mouth, depth, winner, 
                         inner[row, column] = 0.0
 
 
-@njit(**_FAST)
+@_compiled
 def _step(low, high, value):
     t = min(max((value - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(**_FAST)
+@_compiled
 def _face_paint(eyes, mouth, x, y, rgb):
     """Paint lid edges, creases, lips, mouth line and nostrils over the coat; returns (label, tilt, gloss)."""
     for k in range(2):
@@ -222,7 +226,7 @@ def _face_paint(eyes, mouth, x, y, rgb):
     return label, tilt, gloss
 
 
-@njit(**_FAST)
+@_compiled
 def _eye_paint(eye, x, y, rgb):
     """Colour of the eyeball at head-local x, y: white, limbus, iris with spokes, pupil; shade under the lid.
 
@@ -261,7 +265,7 @@ def _eye_paint(eye, x, y, rgb):
     return dx, dy, dz
 
 
-@njit(**_FAST)
+@_compiled
 def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mouth, light, turn, winner,
           backdrop, labels_of, gloss_of, samples, labels):  # fmt: skip
     """Colour every sample (linear RGB) and name its label. `backdrop` has one pixel per `step` samples."""
@@ -353,7 +357,7 @@ def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mo
             labels[row, column] = label
 
 
-@njit(**_FAST)
+@_compiled
 def develop(samples, labels, curve, image, small_labels):
     """Average square blocks of samples, apply the sRGB curve; a block's label is its most frequent one."""
     height, width, _ = image.shape
@@ -381,7 +385,7 @@ def develop(samples, labels, curve, image, small_labels):
             small_labels[row, column] = best
 
 
-@njit(**_FAST)
+@_compiled
 def pose_vertices(local, follow, turn, pivot, head_shift, body_shift, out):
     """Head-local positions -> camera space: the head's share turns about the pivot, the rest only sways."""
     for n in range(local.shape[0]):
@@ -392,7 +396,7 @@ def pose_vertices(local, follow, turn, pivot, head_shift, body_shift, out):
             out[n, c] = w * turned + (1.0 - w) * (local[n, c] + body_shift[c])
 
 
-@njit(**_FAST)
+@_compiled
 def vertex_normals(points, triangles, num_surface, host, out):
     """Area-weighted normals of the first `num_surface` triangles; vertices of strands take their host's."""
     out[:] = 0.0
@@ -418,7 +422,7 @@ def vertex_normals(points, triangles, num_surface, host, out):
             out[n, 0], out[n, 1], out[n, 2] = out[v, 0], out[v, 1], out[v, 2]
 
 
-@njit(**_FAST)
+@_compiled
 def find_on_front(points, triangles, first, stop, queries, owners, weights):
     """For each query x, y: the foremost triangle of [first, stop) that covers it in the x-y plane, or -1."""
     for q in range(queries.shape[0]):

@@ -74,7 +74,7 @@ def _scene(species: str, index: int, seed: int, size_px: int) -> Float32[np.ndar
     return paint_backdrop(_built(species, index, seed).identity, size_px)
 
 
-def head_rotation(pitch_deg: float, yaw_deg: float, roll_deg: float) -> Float[np.ndarray, "3 3"]:
+def head_rotation(pitch_deg: float | int, yaw_deg: float | int, roll_deg: float | int) -> Float[np.ndarray, "3 3"]:
     """Rz Ry Rx: the matrix that turns column vectors; LivePortrait's R is its transpose (inference.md 5)."""
     x, y, z = np.radians([pitch_deg, yaw_deg, roll_deg])
     rx = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
