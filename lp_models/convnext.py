@@ -32,8 +32,9 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
         """The map plus its scaled, competing copy."""
         energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.float32)
-        relative = (energy / (energy.mean(dim=-1, keepdim=True) + EPS)).to(x.dtype)
-        return self.gamma * (x * relative) + self.beta + x
+        relative = energy / (energy.mean(dim=-1, keepdim=True) + EPS)
+        # gamma (x n) + beta + x, with the two factors of x joined first: they are small.
+        return x * (1 + self.gamma * relative).to(x.dtype) + self.beta.to(x.dtype)
 
 
 class Block(nn.Module):
@@ -74,7 +75,8 @@ class ConvNeXt(nn.Module):
 
     def features(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C"]:
         """The normalised mean over the last map, in fp32."""
-        x = image
+        # The blocks work on the channels of each pixel; with the channels last in memory, their permutes are free.
+        x = image.contiguous(memory_format=torch.channels_last)
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
         with torch.autocast(x.device.type, enabled=False):
