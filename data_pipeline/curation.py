@@ -29,7 +29,7 @@ class Curation:
     cropper: Cropper
     gate: QualityGate
     splitter: Splitter
-    species: tuple[Species, ...] = SPECIES
+    species: tuple[str, ...] = SPECIES
     """Heads of other species are dropped."""
     detect_every: int = 4
     """Look for heads in every n-th frame; boxes in between are interpolated."""

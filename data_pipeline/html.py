@@ -60,7 +60,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], text_columns:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def bars(counts: Mapping[str, float], unit: str = "") -> str:
+def bars(counts: Mapping[str, float | int], unit: str = "") -> str:
     """Labelled horizontal bars, in the given order."""
     most = max(counts.values(), default=0) or 1
     rows = "".join(

@@ -62,3 +62,13 @@ def ball_clip(tmp_path: Path) -> Path:
     path = tmp_path / "media" / "ball.mp4"
     write_video(path, [head_picture(centre=(90 + i / 2, 80)) for i in range(24)], Fraction(25))
     return path
+
+
+@pytest.fixture(name="head_picture")
+def _head_picture():
+    return head_picture
+
+
+@pytest.fixture
+def ball_detector() -> BallDetector:
+    return BallDetector()
