@@ -70,14 +70,22 @@ class _Clay:
         self.points = points.copy()
 
     def push(
-        self, at: tuple[float | int, float | int], size: tuple[float | int, float | int], by: tuple[float | int, float | int, float | int], power: float = 1.0
+        self,
+        at: tuple[float | int, float | int],
+        size: tuple[float | int, float | int],
+        by: tuple[float | int, float | int, float | int],
+        power: float = 1.0,
     ) -> None:
         """Move the front around x, y by a vector; `power` above 1 makes the bump's top flat."""
         distance = ((self.rest[:, 0] - at[0]) / size[0]) ** 2 + ((self.rest[:, 1] - at[1]) / size[1]) ** 2
         self.points += (np.exp(-(distance**power)) * self.front)[:, None] * np.array(by)
 
     def push_pair(
-        self, at: tuple[float | int, float | int], size: tuple[float | int, float | int], by: tuple[float | int, float | int, float | int], power: float = 1.0
+        self,
+        at: tuple[float | int, float | int],
+        size: tuple[float | int, float | int],
+        by: tuple[float | int, float | int, float | int],
+        power: float = 1.0,
     ) -> None:
         """The same on both sides; `by[0]` points outwards."""
         self.push(at, size, by, power)

@@ -104,7 +104,6 @@ def _cloth(identity: Identity, p: Points, turn: np.ndarray) -> np.ndarray:
 def add_neckwear(assembly: Assembly, identity: Identity) -> None:
     """A shirt's rim for people; a collar with bell or tag for pets that wear one."""
     turn = np.linspace(-np.pi, np.pi, 49)
-    s = identity.shape
     kind = identity.style.get("collar", "none")
     if identity.species == "human":
         path = _around(identity, _neckline(turn), turn)
@@ -130,7 +129,9 @@ def _streaks(identity: Identity, points: Points, name: str, depth: float = 0.35)
     rng = identity.stream(name)
     angle = np.arctan2(points[:, 0], -points[:, 2])
     rates = rng.integers(20, 70, 6)
-    tone = sum(np.sin(angle * k + rng.uniform(0, 6.28) + 2 * np.sin(points[:, 1] * 3)) for k in rates) / np.sqrt(3)
+    shifts = rng.uniform(0, 6.28, 6)
+    bend = 2 * np.sin(points[:, 1] * 3)
+    tone = np.sin(np.outer(angle, rates) + shifts + bend[:, None]).sum(1) / np.sqrt(3)
     hair = linear(identity.colour["hair"])
     return np.clip(hair * (1 + depth * tone)[:, None] + 0.012 * np.clip(tone, 0, 2)[:, None], 0.003, 1)
 
@@ -192,7 +193,7 @@ def _add_curtain(assembly: Assembly, identity: Identity, length: float) -> None:
     turn = np.linspace(0.30 * np.pi, 1.70 * np.pi, 60)
     t = np.linspace(0, 1, 24)
     rng = identity.stream("curtain")
-    wave = sum(np.sin(turn * k + rng.uniform(0, 6.28)) for k in rng.integers(8, 24, 4)) / 2
+    wave = np.sin(np.outer(turn, rng.integers(8, 24, 4)) + rng.uniform(0, 6.28, 4)).sum(1) / 2
     y = -0.45 + (length + 0.45) * t
     size = s["wide"] * (1.06 + 0.10 * np.sin(np.pi * t * 0.8)) + 0.05
     curl = 0.02 * wave[None] + (-0.10 if length < 1 else 0.06) * (t**4)[:, None]

@@ -30,7 +30,9 @@ def blend(base: np.ndarray, colour: np.ndarray, amount: Amount) -> np.ndarray:
     return base * (1 - share) + colour * share
 
 
-def _spot(points: Points, at: tuple[float | int, float | int], size: tuple[float | int, float | int], tilt: float = 0.0) -> Amount:
+def _spot(
+    points: Points, at: tuple[float | int, float | int], size: tuple[float | int, float | int], tilt: float = 0.0
+) -> Amount:
     """1 inside an ellipse seen from the front, fading at its edge."""
     dx, dy = points[:, 0] - at[0], points[:, 1] - at[1]
     c, s = np.cos(tilt), np.sin(tilt)

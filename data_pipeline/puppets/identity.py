@@ -82,7 +82,8 @@ def _human(rng: np.random.Generator) -> Parts:
         "nose_len": rng.normal(0.27, 0.025), "nose_size": rng.uniform(0.8, 1.35), "nose_wide": rng.uniform(0.85, 1.3),
         "mouth_y": rng.normal(0.585, 0.02), "mouth_half": rng.normal(0.25, 0.022),
         "lip": rng.uniform(0.05, 0.085) if look == "woman" else rng.uniform(0.03, 0.055),
-        "chin": rng.uniform(0.0, 0.14), "cheek": rng.uniform(0.02, 0.09), "brow": rng.uniform(0.022, 0.036) * (1.25 if look == "man" else 0.85),
+        "chin": rng.uniform(0.0, 0.14), "cheek": rng.uniform(0.02, 0.09),
+        "brow": rng.uniform(0.022, 0.036) * (1.25 if look == "man" else 0.85),
         "brow_y": rng.normal(-0.31, 0.02), "ear": rng.uniform(0.16, 0.24), "iris": rng.uniform(0.52, 0.6),
         "lash": 0.2 if look == "woman" else 0.11, "shoulder": rng.normal(1.42 if look == "man" else 1.24, 0.07),
         "neck": rng.normal(0.40 if look == "man" else 0.33, 0.025), "hairline": rng.uniform(-0.62, -0.5),
@@ -107,7 +108,8 @@ def _cat(rng: np.random.Generator) -> Parts:
     coat = _choice(rng, "tabby*4 solid*3 tuxedo*2 calico*2 siamese*2 bicolour*2")
     grounds = {
         "tabby": "9a7f63 c98a4a d9964f 8b8680 a9a49b 6f5a45", "solid": "2a2726 7d828a e9e4da c7925a 4a3a30",
-        "tuxedo": "1f1d1e 3a3a40", "calico": "f0ebe2", "siamese": "e6d6bd efe3d0", "bicolour": "8d8a88 cf8f4e 2a2828 a5876a",
+        "tuxedo": "1f1d1e 3a3a40", "calico": "f0ebe2", "siamese": "e6d6bd efe3d0",
+        "bicolour": "8d8a88 cf8f4e 2a2828 a5876a",
     }  # fmt: skip
     shape = {
         "wide": rng.normal(0.98, 0.04), "tall": rng.normal(0.83, 0.03), "deep": rng.normal(0.8, 0.03),
@@ -124,8 +126,10 @@ def _cat(rng: np.random.Generator) -> Parts:
     nose = _pick(rng, "d98a8a b8686a e0a0a0 6a4440") if coat not in ("siamese",) else _pick(rng, "4a3330")
     colour = {
         "ground": ground, "dark": tuple(c * 0.32 for c in ground), "white": _pick(rng, "f6f2ea fbf8f3"),
-        "second": _pick(rng, "c9782f d58a3f"), "third": _pick(rng, "24201f 37302c"), "point": _pick(rng, "3d2b24 54473f 6b4a35"),
-        "iris": _pick(rng, "3f86c9 57a0dd") if coat == "siamese" else _pick(rng, "8fae3a c9b23a d99a2b 5f9e4a 79b86a e0b83f b9762a"),
+        "second": _pick(rng, "c9782f d58a3f"), "third": _pick(rng, "24201f 37302c"),
+        "point": _pick(rng, "3d2b24 54473f 6b4a35"),
+        "iris": _pick(rng, "3f86c9 57a0dd") if coat == "siamese"
+        else _pick(rng, "8fae3a c9b23a d99a2b 5f9e4a 79b86a e0b83f b9762a"),
         "nose": nose, "inner": _pick(rng, "e3a9a0 d99a94"), "collar": _vivid(rng, (0.6, 0.9), (0.5, 0.9)),
     }  # fmt: skip
     return shape, colour, {"coat": coat, "ears": "cat", "collar": _choice(rng, "none*2 band bell")}
@@ -173,11 +177,13 @@ def _panda(rng: np.random.Generator) -> Parts:
         "nose_y": rng.normal(0.27, 0.015), "nose_size": rng.uniform(0.125, 0.165), "brow_y": -0.40,
         "ear_tall": rng.uniform(0.44, 0.6), "ear_wide": rng.uniform(0.28, 0.37), "ear_tilt": rng.uniform(0.55, 0.8),
         "iris": rng.uniform(0.66, 0.78), "pupil": 0.45, "fur": rng.uniform(0.06, 0.11),
-        "patch_wide": rng.uniform(0.19, 0.26), "patch_tall": rng.uniform(0.27, 0.37), "patch_tilt": rng.uniform(0.3, 0.85),
+        "patch_wide": rng.uniform(0.19, 0.26), "patch_tall": rng.uniform(0.27, 0.37),
+        "patch_tilt": rng.uniform(0.3, 0.85),
         "patch_drop": rng.uniform(0.02, 0.1), "patch_seed": rng.uniform(0, 100),
     }  # fmt: skip
     colour = {
-        "ground": _pick(rng, "f4f1ea f8f6f0 efeae0", 0.01), "dark": _pick(rng, "6a4a36" if is_brown else "1c1b1e 26221f 201d1c"),
+        "ground": _pick(rng, "f4f1ea f8f6f0 efeae0", 0.01),
+        "dark": _pick(rng, "6a4a36" if is_brown else "1c1b1e 26221f 201d1c"),
         "iris": _pick(rng, "6b4220 7d5530 55321a"), "nose": _pick(rng, "1a1819 241f1e"), "inner": _pick(rng, "2c2826"),
         "collar": _vivid(rng, (0.6, 0.9), (0.5, 0.9)),
     }  # fmt: skip

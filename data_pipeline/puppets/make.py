@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -80,6 +79,7 @@ class PuppetSet:
 
     def jobs(self) -> list["Job"]:
         """Every file to make, in a fixed order."""
+        kinds: tuple[tuple[Literal["video", "image"], int], ...] = (("video", self.clips), ("image", self.stills))
         return [
             Job(
                 kind=kind, species=species, index=index, number=number, seed=self.seed, num_frames=self.num_frames,
@@ -88,7 +88,7 @@ class PuppetSet:
             )
             for species in self.species
             for index in range(self.identity_offset, self.identity_offset + self.identities)
-            for kind, count in (("video", self.clips), ("image", self.stills))
+            for kind, count in kinds
             for number in range(count)
         ]  # fmt: skip
 
@@ -157,7 +157,7 @@ def _write(path: Path, fill: Callable[[Path], None]) -> str:
     part = path.with_name(path.name + ".part")
     fill(part)
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
-    os.replace(part, path)
+    part.replace(path)
     return digest
 
 
@@ -289,6 +289,10 @@ def _make(plan: PuppetSet) -> dict[str, Any]:
         "format": 1, "seed": plan.seed, "config": config, "code_version": code_version(),
         "files": [entries[job.media] for job in jobs],
     }  # fmt: skip
-    _write(plan.out / "manifest.json", lambda part: part.write_text(json.dumps(manifest, indent=1)) and None)
+
+    def fill(part: Path) -> None:
+        part.write_text(json.dumps(manifest, indent=1))
+
+    _write(plan.out / "manifest.json", fill)
     (plan.out / "manifest.journal").unlink()
     return manifest

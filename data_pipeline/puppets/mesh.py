@@ -41,7 +41,9 @@ def surface_normals(points: Points, triangles: Triangles) -> Points:
 
 
 def ball(
-    center: tuple[float | int, float | int, float | int], radii: tuple[float | int, float | int, float | int], rows: int = 12
+    center: tuple[float | int, float | int, float | int],
+    radii: tuple[float | int, float | int, float | int],
+    rows: int = 12,
 ) -> tuple[Points, Triangles]:
     """An ellipsoid."""
     columns = rows * 2
@@ -54,7 +56,9 @@ def ball(
     return unit * np.array(radii) + np.array(center), grid_triangles(rows, columns, is_closed=True)
 
 
-def tube(path: Float[np.ndarray, "R 3"], radius: np.ndarray | float, sides: int = 6, flat: float | int = 1.0) -> tuple[Points, Triangles]:
+def tube(
+    path: Float[np.ndarray, "R 3"], radius: np.ndarray | float, sides: int = 6, flat: float | int = 1.0
+) -> tuple[Points, Triangles]:
     """A tube along a path; `flat` scales its thickness along z."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)

@@ -79,7 +79,7 @@ def _pose(rng: np.random.Generator, t: Curve, end_s: float, out: dict[str, Curve
     out["yaw_deg"] = 5.0 * _noise(rng, t, 0.1, 0.5)
     out["roll_deg"] = 3.0 * _noise(rng, t, 0.1, 0.5)
     for start in _starts(rng, end_s, 0.7, 1.7):
-        swing = _event(t, start, rng.uniform(0.35, 0.8), rng.uniform(0.2, 1.1), rng.uniform(0.4, 0.9))
+        swing = _event(t, start, rng.uniform(0.45, 0.85), rng.uniform(0.2, 1.1), rng.uniform(0.4, 0.9))
         out["yaw_deg"] = out["yaw_deg"] + swing * rng.uniform(12, 32) * rng.choice([-1, 1])
         out["pitch_deg"] = out["pitch_deg"] + swing * rng.normal(0, 6)
         out["roll_deg"] = out["roll_deg"] + swing * rng.normal(0, 6)

@@ -1,7 +1,8 @@
 """Posed triangles -> pixels: a z-buffer, then one shading pass per visible sample (numba, one thread).
 
 Camera space: x right, y down, z inward, so a smaller z is nearer. Depth is compared as 1 / distance, which is linear
-on the screen. The kernels carry no annotations: numba types them. Tables that the kernels read (eyes, mouth, light) are laid out by the index constants below.
+on the screen. The kernels carry no annotations: numba types them. Tables that the kernels read
+(eyes, mouth, light) are laid out by the index constants below.
 """
 # ruff: noqa: ANN001, ANN201, ANN202, PLR0913, SIM109, PLR0915, C901
 
@@ -51,7 +52,6 @@ LIGHT_COLUMNS = 20
 def _compiled(function):
     """Numba's compiler on the bare function: the tests' type-checking hook wraps every function of the package."""
     return njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
-
 
 
 @_compiled
@@ -305,6 +305,7 @@ def shade(screen, triangles, materials, local, cover, normals, colours, eyes, mo
             y = a * local[i, 1] + b * local[j, 1] + d * local[k, 1]
             z = a * local[i, 2] + b * local[j, 2] + d * local[k, 2]
             is_eye = False
+            dx, dy, dz = 0.0, 0.0, -1.0
             if material == HEAD:
                 strength *= 1.0 if light[L_SKIN] > 0.5 else 0.3
                 if z < mouth[M_FRONT]:

@@ -1,4 +1,4 @@
-"""Identity -> a puppet that can be posed: one mesh, its blend fields, and the tables that lids and lips are drawn by."""
+"""Identity -> a puppet that can be posed: one mesh, its blend fields, and the tables for lids, lips and light."""
 
 from dataclasses import dataclass
 
