@@ -146,7 +146,7 @@ class DenseMotionNetwork(nn.Module):
     ) -> DenseMotion:
         """Flow from the driving frame back to the source volume, and what it cannot see."""
         compressed = F.relu(self.norm(self.compress(volume)))
-        # Coordinates stay in fp32 under autocast: a bfloat16 flow costs 10 dB (docs/models.md).
+        # Coordinates stay in fp32 under autocast: bfloat16 here is what spoils the picture (docs/models.md).
         with torch.autocast(volume.device.type, enabled=False):
             kp_source, kp_driving = kp_source.float(), kp_driving.float()
             grid = identity_grid(volume.shape[2], volume.shape[3], volume.shape[4], like=kp_source)
