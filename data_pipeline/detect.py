@@ -18,7 +18,8 @@ from data_pipeline.records import FLIPPED_POINTS, SPECIES, Detection, Species
 if TYPE_CHECKING:
     import onnxruntime
 
-Frame = UInt8[np.ndarray, "H W 3"]
+Frame = UInt8[np.ndarray, "_ _ 3"]
+"""RGB; the frames of one list may differ in size."""
 PAD_GREY = 114
 """Grey level around a letterboxed frame; training pads with the same."""
 STARTER = Path(__file__).parent / "starter" / "head_detector.onnx"

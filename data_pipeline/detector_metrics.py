@@ -108,7 +108,7 @@ def judge(photo: HeadPhoto, detections: list[Detection]) -> PhotoOutcome:
     )
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def _mean(values: Iterable[float | bool]) -> float | None:
     numbers = list(values)
     return round(float(np.mean(numbers)), 4) if numbers else None
 

@@ -175,7 +175,7 @@ class HeadAugmenter:
 
     def _mosaic(self, canvas: LabelledImage) -> LabelledImage:
         side = canvas.image.shape[0]
-        cut_x, cut_y = (self.rng.uniform(0.35, 0.65, 2) * side).astype(int)
+        cut_x, cut_y = (self.rng.uniform(0.35, 0.65, 2) * side).astype(int).tolist()
         for x0, y0, x1, y1 in (
             (0, 0, cut_x, cut_y),
             (cut_x, 0, side, cut_y),
@@ -199,8 +199,8 @@ class HeadAugmenter:
             scale = float(np.exp(self.rng.uniform(np.log(0.1), np.log(0.4))) * side / head)
             room = (self.rng.uniform(1.1, 2.6) * head * scale) / 2
             target = self.rng.uniform(0.15, 0.85, 2) * side
-            x0, y0 = np.maximum(target - room, 0).astype(int)
-            x1, y1 = np.minimum(target + room, side).astype(int)
+            x0, y0 = np.maximum(target - room, 0).astype(int).tolist()
+            x1, y1 = np.minimum(target + room, side).astype(int).tolist()
             canvas = _placed(canvas, photo, self._matrix(photo, scale, target, pivot), (x0, y0, x1, y1))
         return canvas
 

@@ -2,6 +2,7 @@ import csv
 import json
 import pickle
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +151,8 @@ def test_detections_do_not_depend_on_the_batch_and_count_from_the_first_frame() 
             np.testing.assert_allclose(a.box_xyxy, b.box_xyxy, atol=0.1)
             assert (a.box_xyxy >= 0).all()
             assert (a.box_xyxy <= [80, 60, 80, 60]).all()
-    assert [d.frame for found in together for d in found][0] == 7
-    assert all(a.score >= b.score for found in together for a, b in zip(found, found[1:], strict=False))
+    assert {d.frame for d in together[0]} == {7}
+    assert all(a.score >= b.score for found in together for a, b in pairwise(found))
 
 
 def test_a_used_detector_can_travel_to_another_process() -> None:
