@@ -114,7 +114,7 @@ class Animator:
         """
         from lp_models.weights import load_pretrained, resolve_weights
 
-        place = _device(device)
+        place = usable_device(device)
         model = load_pretrained(resolve_weights(weights), place)
         finder = load_detector(detector) if isinstance(detector, str) else detector
         return cls(Engine(model, place, batch_frames), finder)
@@ -200,7 +200,8 @@ def load_detector(name: str) -> HeadFinder:
     return instantiate(OmegaConf.create(file.read_text()), _convert_="all")
 
 
-def _device(name: str) -> str:
+def usable_device(name: str) -> str:
+    """`auto` -> cuda where there is one, else cpu; other names stay."""
     import torch
 
     if name != "auto":

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def beside(path: Path) -> Path:
 
 def branched(
     frames: Iterable[tuple[np.ndarray, np.ndarray]], write_second: Callable[[Iterator[np.ndarray]], Any]
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Yield the first of each pair while the second goes to another writer; both end together."""
     branch = Branch(write_second)
     try:
