@@ -193,6 +193,8 @@ def export(config: DictConfig) -> None:
     """Write weights as ONNX with a card; the threshold is chosen on the val split unless it is given."""
     from data_pipeline.yolo import export_onnx
 
+    if config.weights is None:
+        raise ValueError("export needs weights=FILE.pt, the best.pt of a training (lp-detector train)")
     weights, out = Path(config.weights), Path(config.out)
     if out.suffix != ".onnx":
         raise ValueError(f"out={out} must end with .onnx")
