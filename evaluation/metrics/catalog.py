@@ -34,7 +34,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         name="ssim", title="SSIM", unit="0-1", better="up",
-        definition="structural similarity (torchmetrics: Gaussian window 11, sigma 1.5, data range 1), per frame",
+        definition="structural similarity (Gaussian window 11, sigma 1.5, range 1; equals scikit-image), per frame",
     ),
     Metric(
         name="lpips", title="LPIPS", unit="", better="down",
@@ -42,7 +42,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         name="grad_distance", title="gradient distance", unit="0-2", better="down", is_stand_in=True,
-        definition="gradient-feature distance, a stand-in, not LPIPS: Gaussian-smoothed colour gradients at 4 scales, "
+        definition="gradient-feature distance, a stand-in, not LPIPS: colour gradients (Sobel) at 4 scales, "
         "each divided by its local strength (9x9 window), half the mean squared difference; 0 for equal frames, about "
         "1 for unrelated ones",
     ),

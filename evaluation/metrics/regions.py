@@ -47,7 +47,8 @@ def head_size_px(points: Float[Tensor, "T 5 2"]) -> Float[Tensor, " T"]:
 
 
 def _grown(mask: Bool[Tensor, "T S S"]) -> Bool[Tensor, "T S S"]:
-    return F.max_pool2d(mask.float()[:, None], 2 * GROWN_PX + 1, stride=1, padding=GROWN_PX)[:, 0] > 0
+    rows = F.max_pool2d(mask.float()[:, None], (2 * GROWN_PX + 1, 1), stride=1, padding=(GROWN_PX, 0))
+    return F.max_pool2d(rows, (1, 2 * GROWN_PX + 1), stride=1, padding=(0, GROWN_PX))[:, 0] > 0
 
 
 def _disc(centre: Float[Tensor, "T 2"], radius: Float[Tensor, " T"], side_px: int) -> Bool[Tensor, "T S S"]:

@@ -37,7 +37,7 @@ class MetricSuite:
 
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
     detector: Detector | None = None
-    batch_frames: int = 16
+    batch_frames: int = 8
     """Frames measured at once: bounds the memory."""
     not_measured: dict[str, str] = field(default_factory=dict)
     """Metric -> why it is missing; filled by `missing`."""
@@ -76,12 +76,12 @@ class MetricSuite:
                 columns.setdefault(name, []).append(values)
             error = made - true
             joined = error if last_error is None else torch.cat((last_error, error))
-            changes, moved = joined.diff(dim=0).abs(), (true - rest).double()
+            changes, moved = joined.diff(dim=0).abs(), true - rest
             sums += (
-                float(changes.sum()),
+                float(changes.sum(dtype=torch.float64)),
                 changes.numel(),
-                float((moved * (made - rest).double()).sum()),
-                float(moved.square().sum()),
+                float((moved * (made - rest)).sum(dtype=torch.float64)),
+                float(moved.square().sum(dtype=torch.float64)),
             )
             last_error = error[-1:]
         values = {name: float(torch.cat(parts).nanmean()) for name, parts in columns.items()}

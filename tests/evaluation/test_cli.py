@@ -8,7 +8,6 @@ import pytest
 from data_pipeline.photo import encode_jpeg
 from data_pipeline.video import read_frames, read_info
 
-
 # beartype warns of a type inside DictConfig, which is not ours.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated by PEP 585")
 
