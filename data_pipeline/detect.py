@@ -231,7 +231,7 @@ class OnnxHeadDetector:
         self, session: "onnxruntime.InferenceSession", squares: UInt8[np.ndarray, "B S S 3"]
     ) -> Float32[np.ndarray, "B F A"]:
         images = np.ascontiguousarray(squares.transpose(0, 3, 1, 2), dtype=np.float32) / 255
-        return session.run(None, {session.get_inputs()[0].name: images})[0]
+        return np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0])
 
 
 def detections_of(

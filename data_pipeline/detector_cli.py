@@ -46,13 +46,15 @@ def detect_all(
 def evaluated(detector: HeadDetector, photos: list[HeadPhoto]) -> dict[str, Any]:
     """All numbers of a detector on labelled photos, at its own threshold and over a sweep where it has one."""
     judged = [photo for photo in photos if photo.complete or photo.heads]
-    swept = isinstance(detector, OnnxHeadDetector)
-    threshold = detector.used_threshold if swept else getattr(detector, "threshold", None)
-    low = replace(detector, threshold=min(SWEEP_FLOOR, threshold)) if swept else detector
-    detections, photo_ms = detect_all(low, judged)
-    rows = sweep(judged, detections, THRESHOLDS) if swept else []
-    if swept:
+    rows = []
+    if isinstance(detector, OnnxHeadDetector):  # once at a low threshold serves every higher one
+        threshold = detector.used_threshold
+        detections, photo_ms = detect_all(replace(detector, threshold=min(SWEEP_FLOOR, threshold)), judged)
+        rows = sweep(judged, detections, THRESHOLDS)
         detections = [[d for d in found if d.score >= threshold] for found in detections]
+    else:
+        threshold = getattr(detector, "threshold", None)
+        detections, photo_ms = detect_all(detector, judged)
     numbers = summarise(judge(photo, found) for photo, found in zip(judged, detections, strict=True))
     overall = numbers["overall"]
     assert isinstance(overall, dict)

@@ -111,7 +111,7 @@ class DetectorTrainer:
         torch.manual_seed(config.seed)
         self.config, self.out, self.validate = config, out, validate
         self.device = torch.device(config.device)
-        self.model = new_pose_model(config.model_scale).to(self.device, memory_format=torch.channels_last)
+        self.model = new_pose_model(config.model_scale).to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         decay = config.ema_decay
 
         def average(old: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
@@ -267,7 +267,9 @@ def _as_float(outputs: object) -> Any:  # noqa: ANN401 - nested containers of te
         return outputs.float()
     if isinstance(outputs, dict):
         return {name: _as_float(value) for name, value in outputs.items()}
-    return type(outputs)(_as_float(value) for value in outputs)
+    if isinstance(outputs, list | tuple):
+        return type(outputs)(_as_float(value) for value in outputs)
+    return outputs
 
 
 @dataclass(kw_only=True)

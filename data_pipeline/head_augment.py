@@ -222,7 +222,7 @@ class HeadAugmenter:
             image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.6)))
         elif extra < 0.2:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 75))]
-            image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR))
         elif extra < 0.3:
             noise = rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
             image = np.clip(image + noise, 0, 255).astype(np.uint8)
