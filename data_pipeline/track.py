@@ -35,9 +35,9 @@ class TrackLinker:
             seen = [d for d in found if shot.start <= d.frame < shot.stop]
             if not seen:
                 continue
-            stale = [c for c in open_chains if seen[0].frame - c[-1].frame > self.max_gap_frames]
-            closed += stale
-            open_chains = [c for c in open_chains if c not in stale]
+            ages = [seen[0].frame - chain[-1].frame for chain in open_chains]
+            closed += [c for c, age in zip(open_chains, ages, strict=True) if age > self.max_gap_frames]
+            open_chains = [c for c, age in zip(open_chains, ages, strict=True) if age <= self.max_gap_frames]
             self._extend(open_chains, seen)
         needed = self.min_detections if shot.media.kind == "image" else self.min_video_detections
         if shot.media.kind == "video" and shot.stop - shot.start < self.min_video_detections:

@@ -54,3 +54,9 @@ def test_detections_of_other_shots_are_ignored(shot: Shot) -> None:
     later = Shot(media=shot.media, start=20, stop=40)
     (track,) = TrackLinker()(later, [[seen(f, 0)] for f in range(0, 40, 4)])
     assert (track.frames[0], track.frames[-1]) == (20, 39)
+
+
+def test_a_lost_head_does_not_disturb_the_others(shot: Shot) -> None:
+    found = [[seen(f, 10), seen(f, 200, "dog")] if f < 12 else [seen(f, 10)] for f in range(0, 40, 4)]
+    tracks = TrackLinker()(shot, found)
+    assert [(t.species, int(t.frames[-1])) for t in tracks] == [("cat", 39), ("dog", 11)]
