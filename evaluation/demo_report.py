@@ -12,8 +12,8 @@ from data_pipeline import html
 from data_pipeline.photo import decode_jpeg, read_photo
 from data_pipeline.shards import read_tar, shard_paths
 from data_pipeline.video import read_frames
-from evaluation.evaluate import read_evaluation
 from evaluation.report import write_report
+from evaluation.stored import read_evaluation
 
 _TILES = 24
 
