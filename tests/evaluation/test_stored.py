@@ -17,7 +17,7 @@ def example(folder: Path) -> Evaluation:
             method=method,
             num_frames=4,
             seconds=0.5,
-            metrics={"l1": 0.1 * pair + offset},
+            metrics={"l1": round(0.1 * pair + offset, 3)},
         )
         for pair in (1, 2)
         for method, offset in (("copy source", 0.3), ("after", 0.1))
