@@ -8,6 +8,8 @@ from data_pipeline.html import text
 PALETTE = ("#8a8f98", "#c08a3e", "#4f7cac", "#2a9d8f", "#d1495b", "#7b5ea7")
 """One colour per method, of a lightness that stands out on white and on black."""
 LABEL_WIDTH, BAR_WIDTH, BAR_HEIGHT = 170, 420, 13
+LONGEST = 2.5
+"""Bars end at this many times the mark, so that one failure does not flatten the rest; their numbers stay."""
 
 
 def colour(index: int) -> str:
@@ -16,7 +18,11 @@ def colour(index: int) -> str:
 
 
 def grouped_bars(
-    groups: Mapping[str, Mapping[str, float]], methods: Sequence[str], *, unit: str = "%", mark: float | None = None
+    groups: Mapping[str, Mapping[str, float | int]],
+    methods: Sequence[str],
+    *,
+    unit: str = "%",
+    mark: float | int | None = None,
 ) -> str:
     """One group of horizontal bars per metric, one bar per method.
 
@@ -27,19 +33,21 @@ def grouped_bars(
         mark: a value to mark with a line, such as 100 %.
     """
     top = max([*(v for values in groups.values() for v in values.values()), mark or 0, 1e-9])
+    top = min(top, LONGEST * mark) if mark else top
     y, parts = 4.0, []
     for title, values in groups.items():
         height = BAR_HEIGHT * len(values)
         parts.append(_text(LABEL_WIDTH - 8, y + height / 2 + 4, title, anchor="end"))
         for i, method in enumerate(m for m in methods if m in values):
-            width = BAR_WIDTH * max(0.0, values[method]) / top
+            width = BAR_WIDTH * min(1.0, max(0.0, values[method]) / top)
             at = y + i * BAR_HEIGHT
             parts.append(
                 f"<rect x='{LABEL_WIDTH}' y='{at:.1f}' width='{width:.1f}' height='{BAR_HEIGHT - 2}' rx='2' "
                 f"fill='{colour(methods.index(method))}'>"
                 f"<title>{text(method)}: {values[method]:.3g}{unit}</title></rect>"
             )
-            parts.append(_text(LABEL_WIDTH + width + 4, at + BAR_HEIGHT - 4, f"{values[method]:.0f}{unit}", size=9.5))
+            number = f"{'▸ ' if values[method] > top else ''}{values[method]:.0f}{unit}"
+            parts.append(_text(LABEL_WIDTH + width + 4, at + BAR_HEIGHT - 4, number, size=9.5))
         y += height + 9
     if mark is not None:
         x = LABEL_WIDTH + BAR_WIDTH * mark / top
@@ -47,10 +55,10 @@ def grouped_bars(
             f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{y:.1f}' stroke='currentColor' stroke-dasharray='3 3' "
             "opacity='.6'/>"
         )
-    return _svg(LABEL_WIDTH + BAR_WIDTH + 60, y, parts)
+    return _svg(LABEL_WIDTH + BAR_WIDTH + 70, y, parts)
 
 
-def radar(axes: Sequence[str], scores: Mapping[str, Sequence[float]], *, lowest: float = -0.5) -> str:
+def radar(axes: Sequence[str], scores: Mapping[str, Sequence[float | int]], *, lowest: float | int = -0.5) -> str:
     """A radar of scores from `lowest` (centre) to 1 (rim), with a dashed ring at 0.
 
     Args:
@@ -58,10 +66,10 @@ def radar(axes: Sequence[str], scores: Mapping[str, Sequence[float]], *, lowest:
         scores: method -> one score per axis; values outside are drawn at the border.
         lowest: score of the centre.
     """
-    size, radius = 460, 150
+    size, radius = 520, 150
     middle_x, middle_y = size / 2, 185
 
-    def at(axis: int, score: float) -> tuple[float, float]:
+    def at(axis: int, score: float | int) -> tuple[float, float]:
         share = (min(1.0, max(lowest, score)) - lowest) / (1 - lowest)
         angle = 2 * math.pi * axis / len(axes) - math.pi / 2
         return middle_x + radius * share * math.cos(angle), middle_y + radius * share * math.sin(angle)
@@ -92,14 +100,14 @@ def legend(methods: Sequence[str]) -> str:
     )
 
 
-def _svg(width: float, height: float, parts: Sequence[str]) -> str:
+def _svg(width: float | int, height: float | int, parts: Sequence[str]) -> str:
     return (
         f"<svg viewBox='0 0 {width:.0f} {height:.0f}' width='{width:.0f}' style='max-width:100%;height:auto' "
         f"role='img' font-family='system-ui, sans-serif' fill='currentColor'>{''.join(parts)}</svg>"
     )
 
 
-def _text(x: float, y: float, value: str, *, anchor: str = "start", size: float = 12) -> str:
+def _text(x: float | int, y: float | int, value: str, *, anchor: str = "start", size: float | int = 12) -> str:
     return f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}'>{text(value)}</text>"
 
 

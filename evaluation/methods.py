@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from evaluation.protocols import PairFrames
 from evaluation.side_by_side import resized
 
 
+@runtime_checkable
 class Method(Protocol):
     """Anything that moves a source like a driver."""
 

@@ -64,13 +64,14 @@ class Lpips(nn.Module):
         Raises:
             ValueError: the file is missing or is not AlexNet's.
         """
-        from torchvision.models import alexnet
-
         if not path.is_file():
             raise ValueError(f"{path}: no such file; give torchvision's AlexNet weights, or null")
-        net = alexnet(weights=None)
         try:
-            net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            from torchvision.models import alexnet
+
+            net = alexnet(weights=None)
+            net.load_state_dict(state)
         except Exception as error:
             raise ValueError(f"{path}: these are not torchvision's AlexNet weights; give that .pth or null") from error
         return cls(net, linear_weights())

@@ -144,3 +144,15 @@ def driving_video(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def puppet_set(tmp_path_factory):
+    """A cat and a person that perform the same for six frames, with truth and masks."""
+    from data_pipeline.puppets.make import PuppetSet
+
+    folder = tmp_path_factory.mktemp("puppets")
+    PuppetSet(
+        out=folder, identities=1, clips=1, seconds=0.6, fps=10.0, species=("human", "cat"), size_px=96, workers=1
+    )()
+    return folder

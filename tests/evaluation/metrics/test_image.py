@@ -30,9 +30,8 @@ def test_noise_of_known_strength_has_its_psnr() -> None:
     assert float(psnr(noisy, x)) == pytest.approx(-20 * np.log10(0.05), abs=0.05)
 
 
-def test_psnr_and_ssim_agree_with_scikit_image_and_torchmetrics() -> None:
+def test_psnr_and_ssim_agree_with_scikit_image() -> None:
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-    from torchmetrics.functional.image import structural_similarity_index_measure
 
     truth = torch.nn.functional.avg_pool2d(pictures(2, 96), 3, stride=1, padding=1)
     result = (truth + 0.05 * pictures(2, 96)).clamp(0, 1)
@@ -44,8 +43,6 @@ def test_psnr_and_ssim_agree_with_scikit_image_and_torchmetrics() -> None:
             b, a, data_range=1, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         assert float(ours[i]) == pytest.approx(other, abs=2e-5)
-    theirs = structural_similarity_index_measure(result, truth, data_range=1.0, reduction="none")
-    assert torch.allclose(ours, theirs, atol=2e-3)
 
 
 def test_only_what_lies_inside_the_mask_counts() -> None:

@@ -29,6 +29,7 @@ def test_more_light_counts_less_than_a_moved_edge() -> None:
     assert float(gradient_distance(x.roll(3, dims=3), x)) > 0.1
 
 
+@pytest.mark.slow
 def test_lpips_equals_torchmetrics_on_the_same_backbone(tmp_path) -> None:
     from torchmetrics.functional.image.lpips import _LPIPS
     from torchvision.models import alexnet
