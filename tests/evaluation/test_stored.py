@@ -38,7 +38,7 @@ def test_an_evaluation_comes_back_as_it_was_written(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.csv", made.rows)
     write_summary(tmp_path / "summary.json", made.summary())
     (tmp_path / "examples").mkdir()
-    (tmp_path / "examples" / "cat-1-p1.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+    (tmp_path / "examples" / "cat-1---p1.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
     back = read_evaluation(tmp_path)
     assert back.rows == made.rows
     assert back.summary() == made.summary()
