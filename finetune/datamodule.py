@@ -1,0 +1,111 @@
+"""A folder of shards -> a loader whose n-th batch belongs to step n, so that a run resumes with the same batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lightning
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from finetune.augment import Augment
+from finetune.clips import ClipPool, has_split
+from finetune.pairs import Batch, Mixture, PairSampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps(Sampler[int]):
+    """The step numbers from `start` to `stop`."""
+
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class StepBatches(Dataset[Batch]):
+    """Step number -> its batch."""
+
+    def __init__(self, sampler: PairSampler, data: "PairData", rank: int = 0) -> None:
+        self.sampler, self.rank = sampler, rank
+        self.data = data
+
+    def __getitem__(self, step: int) -> Batch:
+        data = self.data
+        return self.sampler.batch(step, data.batch_size, data.side_px, data.side_px * data.target_scale, self.rank)
+
+
+@dataclass(kw_only=True, eq=False)
+class PairData(lightning.LightningDataModule):
+    """Reads the shards once and serves batches; the fields are the `data` options.
+
+    Raises:
+        ValueError: a number is out of range, or the side schedule does not begin at step 0.
+    """
+
+    shards: Path
+    batch_size: int = 8
+    """Rows per step and process."""
+    side_px: int = 256
+    """Side of the pictures: the model's image_px; `lp-finetune` sets it."""
+    target_scale: int = 1
+    """Side of the targets over side of the sources: 2 for models that give twice their input; `lp-finetune` sets it."""
+    mixture: Mixture = field(default_factory=Mixture)
+    augment: Augment = field(default_factory=Augment)
+    frame_stride: int = 1
+    cache_gb: float = 4.0
+    workers: int = 0
+    """Loader processes; 0 is right on a CPU that also trains."""
+    seed: int = 0
+    with_labels: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.batch_size < 1 or self.frame_stride < 1:
+            raise ValueError("data.batch_size and data.frame_stride must be at least 1")
+        self.train: PairSampler | None = None
+        self.val: PairSampler | None = None
+        self.first_step, self.last_step = 0, 0
+
+    def read(self) -> None:
+        """Read the shards into memory.
+
+        Raises:
+            ShardError: there are none, or they are damaged.
+        """
+        if self.train is not None:
+            return
+        pool = ClipPool(
+            shards=Path(self.shards), frame_stride=self.frame_stride, cache_gb=self.cache_gb,
+            with_labels=self.with_labels,
+        )  # fmt: skip
+        self.train = PairSampler(pool(), self.mixture, self.augment, seed=self.seed)
+        if has_split(pool.shards, "val"):
+            # A quarter of the room is plenty for watching a run.
+            held_out = ClipPool(
+                shards=pool.shards, split="val", frame_stride=max(4, self.frame_stride), cache_gb=self.cache_gb / 4,
+                with_labels=self.with_labels,
+            )  # fmt: skip
+            self.val = PairSampler(held_out(), self.mixture, self.augment, seed=self.seed + 1)
+
+    def watched(self, num_rows: int) -> Batch:
+        """The same rows every time, held out where the shards have a val split; for sample grids."""
+        self.read()
+        sampler = self.val or self.train
+        assert sampler is not None
+        return sampler.batch(0, num_rows, self.side_px, self.side_px * self.target_scale, rank=10_000)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the steps from `first_step` on."""
+        self.read()
+        assert self.train is not None
+        rank = self.trainer.global_rank if self.trainer else 0
+        batches = StepBatches(self.train, self, rank)
+        steps = Steps(start=self.first_step, stop=self.last_step)
+        return DataLoader(
+            batches, batch_size=None, sampler=steps, num_workers=self.workers, persistent_workers=False,
+            multiprocessing_context="fork" if self.workers else None,
+        )  # fmt: skip

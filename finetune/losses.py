@@ -1,0 +1,185 @@
+"""Predictions and truth -> scalars: each loss one pure function with its equation.
+
+Notation of LivePortrait (arXiv 2407.03168) and face-vid2vid (arXiv 2011.15126). Keypoints are in [-1, 1]; a mean over
+rows takes only the rows with weight.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+HALF_SIDE_PX = 128.0
+"""Landmark guidance is measured in pixels of a 256 px crop, whatever the picture's size."""
+
+
+class Tie(NamedTuple):
+    """The mean of some keypoints should lie on the mean of some landmarks; x and y may name different landmarks."""
+
+    keypoints: Sequence[int]
+    landmarks_x: Sequence[int]
+    landmarks_y: Sequence[int]
+
+
+class SpatialTransform(NamedTuple):
+    """A random affine map plus thin-plate spline per row (face-vid2vid A.2; first-order motion model, Eq. 7)."""
+
+    theta: Float[Tensor, "B 2 3"]
+    control: Float[Tensor, "N 2"]
+    bend: Float[Tensor, "B N"]
+
+    def __call__(self, points: Float[Tensor, "B P 2"]) -> Float[Tensor, "B P 2"]:
+        """T(p) = A p + b + sum_n c_n U(|p - q_n|_1), U(d) = d^2 log(d + 1e-6); the bend moves x and y alike."""
+        moved = points @ self.theta[:, :, :2].mT + self.theta[:, None, :, 2]
+        distance = (points[:, :, None] - self.control).abs().sum(dim=-1)
+        spline = (distance.square() * torch.log(distance + 1e-6) * self.bend[:, None]).sum(dim=-1)
+        return moved + spline[..., None]
+
+    def warp(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """The picture whose pixel p shows what the original has at T(p); reflected beyond the border."""
+        height, width = image.shape[2:]
+        y, x = (torch.linspace(-1, 1, n, device=image.device) for n in (height, width))
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(1, -1, 2).expand(len(image), -1, 2)
+        at = self(grid).reshape(len(image), height, width, 2)
+        return F.grid_sample(image, at, padding_mode="reflection", align_corners=True)
+
+
+def random_transform(
+    num_rows: int, affine_sigma: float, spline_sigma: float, generator: torch.Generator, side: int = 5
+) -> SpatialTransform:
+    """Draw one transform per row; sigmas 0.05 and 0.005 are those of the predecessors."""
+    noise = torch.randn(num_rows, 2, 3, generator=generator) * affine_sigma
+    theta = noise + torch.eye(2, 3)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    control = torch.stack((x, y), dim=-1).reshape(-1, 2)
+    bend = torch.randn(num_rows, side * side, generator=generator) * spline_sigma
+    return SpatialTransform(theta, control, bend)
+
+
+def equivariance(
+    keypoints: Float[Tensor, "B K 3"], of_warped: Float[Tensor, "B K 3"], transform: SpatialTransform
+) -> Float[Tensor, ""]:
+    """L_E = |x - T(x(T^-1 warped picture))|_1 over x and y (face-vid2vid 3.4).
+
+    The warped picture shows at p what the original shows at T(p): a point seen there at q lies at T(q) in the original.
+    """
+    return (keypoints[..., :2] - transform(of_warped[..., :2])).abs().mean()
+
+
+def keypoint_prior(
+    keypoints: Float[Tensor, "B K 3"], together: Sequence[int] = (), threshold: float = 0.1, mean_depth: float = 0.0
+) -> Float[Tensor, ""]:
+    """L_L = sum_{i != j} max(0, D_t - |x_i - x_j|^2) + |mean z - z_t| (face-vid2vid A.2).
+
+    Pairs within `together` (points tied to landmarks, which lie close by nature) are left out.
+    """
+    num = keypoints.shape[1]
+    distance2 = (keypoints[:, :, None] - keypoints[:, None]).square().sum(dim=-1)
+    apart = 1 - torch.eye(num, device=keypoints.device)
+    if len(together):
+        tied = torch.zeros(num, device=keypoints.device)
+        tied[list(together)] = 1
+        apart = apart * (1 - tied[:, None] * tied)
+    crowding = (F.relu(threshold - distance2) * apart).sum(dim=(1, 2)).mean()
+    return crowding + (keypoints[..., 2].mean(dim=1) - mean_depth).abs().mean()
+
+
+def head_pose(
+    pitch_yaw_roll: Float[Tensor, "B 3"], truth_deg: Float[Tensor, "B 3"], weight: Float[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """L_H = mean |angle - truth| in degrees over the rows with weight."""
+    return row_mean((pitch_yaw_roll - truth_deg).abs().mean(dim=1), weight)
+
+
+def deformation(delta: Float[Tensor, "B K 3"]) -> Float[Tensor, ""]:
+    """L_Delta = |delta|_1, mean: expressions stay small and the pose does not hide in them."""
+    return delta.abs().mean()
+
+
+def wing(error: Float[Tensor, "*S"], omega: float = 10.0, epsilon: float = 2.0) -> Float[Tensor, "*S"]:
+    """Omega ln(1 + |d| / epsilon) below omega, |d| - C beyond, continuous (Feng et al. 2018, Eq. 5)."""
+    size = error.abs()
+    constant = omega - omega * torch.log(torch.tensor(1 + omega / epsilon)).item()
+    return torch.where(size < omega, omega * torch.log1p(size / epsilon), size - constant)
+
+
+def landmark_guidance(
+    keypoints: Float[Tensor, "B K 3"],
+    landmarks: Float[Tensor, "B L 2"],
+    ties: Sequence[Tie],
+    weight: Float[Tensor, " B"],
+) -> Float[Tensor, ""]:
+    """L_guide = mean over ties of Wing(l_i - x_i) in px of a 256 px crop, divided by 128 (LivePortrait Eq. 3).
+
+    Args:
+        keypoints: in [-1, 1].
+        landmarks: fractions of the side.
+        ties: which mean of keypoints belongs on which mean of landmarks.
+        weight: of each row.
+    """
+    seen = torch.stack([keypoints[:, list(tie.keypoints), :2].mean(dim=1) for tie in ties], dim=1)
+    wanted_x = torch.stack([landmarks[:, list(tie.landmarks_x), 0].mean(dim=1) for tie in ties], dim=1)
+    wanted_y = torch.stack([landmarks[:, list(tie.landmarks_y), 1].mean(dim=1) for tie in ties], dim=1)
+    wanted = torch.stack((wanted_x, wanted_y), dim=-1) * 2 - 1
+    error = wing((seen - wanted) * HALF_SIDE_PX) / HALF_SIDE_PX
+    return row_mean(error.mean(dim=(1, 2)), weight)
+
+
+def reconstruction(
+    image: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"], weight: Float[Tensor, "B 1 H W"], scales: int = 3
+) -> Float[Tensor, ""]:
+    """Weighted L1, averaged over `scales` sizes, each half the one before: |I - I_target|_1 w / sum w."""
+    total = image.new_zeros(())
+    difference = image - target
+    for _ in range(scales):
+        total = total + (difference.abs() * weight).sum() / (3 * weight.sum())
+        difference, weight = F.avg_pool2d(difference, 2), F.avg_pool2d(weight, 2)
+    return total / scales
+
+
+def region_weight(
+    points: Float[Tensor, "B 5 2"], side_px: int, boost: float, radius: float = 0.36
+) -> Float[Tensor, "B 1 S S"]:
+    """1 everywhere plus `boost` around eyes and mouth: Gaussians of `radius` times the eye distance."""
+    eyes, mouth = points[:, :2], points[:, 3:].mean(dim=1, keepdim=True)
+    mouth_wide = (points[:, 3] - points[:, 4]).norm(dim=-1)
+    eye_distance = (points[:, 0] - points[:, 1]).norm(dim=-1).clamp(min=0.05)
+    centres = torch.cat((eyes, mouth), dim=1)
+    sigma = torch.stack((eye_distance, eye_distance, torch.maximum(eye_distance, 1.2 * mouth_wide)), dim=1) * radius
+    at = (torch.arange(side_px, device=points.device) + 0.5) / side_px
+    across = torch.exp(-0.5 * ((at - centres[..., :1]) / sigma[..., None]).square())
+    down = torch.exp(-0.5 * ((at - centres[..., 1:]) / sigma[..., None]).square())
+    bumps = (down[:, :, :, None] * across[:, :, None, :]).amax(dim=1, keepdim=True)
+    return 1 + boost * bumps
+
+
+def hinge_generator(scores: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """-mean D(fake), averaged over the discriminator's scales."""
+    return torch.stack([-score.float().mean() for score in scores]).mean()
+
+
+def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake)), averaged over the scales."""
+    terms = [F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """Mean |D_l(real) - D_l(fake)|_1 over the discriminator's layers; the real side takes no gradient."""
+    terms = [(r.detach().float() - f.float()).abs().mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def agreement(
+    ours: Float[Tensor, "B *S"], theirs: Float[Tensor, "B *S"], weight: Float[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """Mean |a - b|_1 over the rows with weight: two identities in one performance share one expression (ours)."""
+    return row_mean((ours - theirs).abs().flatten(1).mean(dim=1), weight)
+
+
+def row_mean(values: Float[Tensor, " B"], weight: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Weighted mean; 0 when no row has weight."""
+    return (values * weight).sum() / weight.sum().clamp(min=1e-6)

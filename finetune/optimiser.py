@@ -1,0 +1,121 @@
+"""Modules -> an Adam with a rate per module, a warm-up and a cosine; and the moving average of the weights."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TRAINED = ("appearance", "motion", "warping", "generator")
+PARTS = (*TRAINED, "stitching")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """Numbers of the optimisers; the fields are the `recipe.optimiser` options.
+
+    Raises:
+        ValueError: a number is out of range or a module is unknown.
+    """
+
+    lr: float = 2e-4
+    """Peak learning rate of the networks."""
+    discriminator_lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's, as the paper gives them."""
+    module_lr: Mapping[str, float] = field(default_factory=dict)
+    """Factor on lr per module (appearance, motion, warping, generator); 0 freezes it."""
+    warmup_steps: int = 100
+    final_lr_frac: float = 0.05
+    """The cosine ends at this share of lr."""
+    clip_norm: float = 1.0
+    """Gradient norm limit of each optimiser."""
+    ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < 0.1 or not 0 < self.discriminator_lr < 0.1:
+            raise ValueError(f"recipe.optimiser.lr is {self.lr}; a learning rate lies between 0 and 0.1 (usually 2e-4)")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"recipe.optimiser.ema_decay is {self.ema_decay}; give 0 (off) to 0.9999")
+        for name in self.module_lr:
+            if name not in PARTS:
+                raise ValueError(f"recipe.optimiser names the module {name!r}; the modules are {', '.join(PARTS)}")
+
+    def build(self, model: nn.Module, parts: Sequence[str]) -> torch.optim.Adam:
+        """Adam over the named children of the model, one group each; a group remembers its factor."""
+        groups: list[dict[str, Any]] = []
+        for part in parts:
+            factor = self.module_lr.get(part, 1.0)
+            parameters = [p for p in model.get_submodule(part).parameters() if factor > 0]
+            if parameters:
+                groups.append({"params": parameters, "lr": 0.0, "factor": factor, "part": part})
+        if not groups:
+            raise ValueError("recipe.optimiser.module_lr freezes every module; give at least one a factor above 0")
+        return torch.optim.Adam(groups, lr=0.0, betas=self.betas)
+
+    def build_discriminator(self, net: nn.Module) -> torch.optim.Adam:
+        """Adam over the discriminator."""
+        return torch.optim.Adam(net.parameters(), lr=self.discriminator_lr, betas=self.betas)
+
+    def set_rates(self, optimiser: torch.optim.Optimizer, step: int, total: int) -> float:
+        """Write this step's rates into the groups; returns the common rate before factors."""
+        rate = self.lr * self.schedule(step, total)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        return rate
+
+    def schedule(self, step: int, total: int) -> float:
+        """Linear warm-up to 1, then half a cosine down to `final_lr_frac`."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        progress = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
+        return self.final_lr_frac + (1 - self.final_lr_frac) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of a run: which modules learn, at which picture side; the entries of `recipe.stages`.
+
+    Raises:
+        ValueError: a module is unknown, or none is named.
+    """
+
+    until: int
+    """First step after the stage."""
+    train: Sequence[str] = TRAINED
+    side_px: int = 0
+    """Appearance is read and frames are painted at this smaller side; 0 for the model's own."""
+
+    def __post_init__(self) -> None:
+        if not self.train or set(self.train) - set(TRAINED):
+            raise ValueError(f"recipe.stages: train is {list(self.train)}; name some of {', '.join(TRAINED)}")
+
+    @property
+    def paints(self) -> bool:
+        """Whether frames are needed: the motion network alone learns from keypoints."""
+        return set(self.train) != {"motion"}
+
+
+class MovingAverage:
+    """Exponential moving average of a module's weights; buffers (batch statistics) are taken as they are.
+
+    The decay starts low, (1 + n) / (10 + n), so that a short run is not an average with its random start.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values: dict[str, Tensor] = {key: value.detach().clone() for key, value in module.state_dict().items()}
+        self._trained = {name for name, _ in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take one step towards the module's present weights."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for key, value in module.state_dict().items():
+            mean = self.values[key]
+            if key in self._trained and value.is_floating_point():
+                mean.lerp_(value.to(mean.device), 1 - decay)
+            else:
+                mean.copy_(value)
