@@ -73,4 +73,4 @@ class NearDuplicates:
         return dropped
 
     def _close(self, one: UInt64[np.ndarray, "3"], others: UInt64[np.ndarray, "N 3"]) -> Bool[np.ndarray, " N"]:
-        return (np.bitwise_count(others ^ one) <= self.max_bits).all(axis=1)
+        return np.all(np.bitwise_count(others ^ one) <= self.max_bits, axis=1)

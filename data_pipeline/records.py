@@ -147,7 +147,7 @@ class Sample:
     licence: str
     origin: str
     quality: Quality
-    truth: dict[str, np.ndarray] = field(default_factory=dict)
+    truth: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     """Exact annotations of these frames in crop pixels (puppets); empty for real media."""
 
 

@@ -58,7 +58,6 @@ class TrackLinker:
         chains.extend([d] for i, d in enumerate(seen) if i not in taken)
 
     def _track(self, shot: Shot, chain: list[Detection]) -> Track:
-        votes = {s: sum(d.score for d in chain if d.species == s) for s in SPECIES}
         known = np.array([d.frame for d in chain])
         frames = np.arange(known[0], known[-1] + 1, dtype=np.int64)
         if shot.media.kind == "video":
@@ -73,7 +72,7 @@ class TrackLinker:
 
         return Track(
             shot=shot,
-            species=max(votes, key=lambda s: votes[s]),
+            species=max(SPECIES, key=lambda s: sum(d.score for d in chain if d.species == s)),
             frames=frames,
             boxes=fill(np.stack([d.box_xyxy for d in chain])),
             points=fill(np.stack([d.points_xy for d in chain])),

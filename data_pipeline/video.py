@@ -268,7 +268,7 @@ class _Sound:
                 except av.error.FFmpegError:
                     break  # sound that breaks off ends early; the picture is already whole
                 for part in resampler.resample(frame):
-                    samples = part.to_ndarray()[:, :left]
+                    samples = part.to_ndarray()[:, :left].astype(np.float32)
                     if samples.shape[1] == 0:
                         break
                     cut = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout="stereo")
