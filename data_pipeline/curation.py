@@ -12,7 +12,7 @@ from data_pipeline.crop import Cropper, invert, move_points, warp_crop
 from data_pipeline.detect import HeadDetector
 from data_pipeline.media import MediaError, probe, read_frames
 from data_pipeline.quality import QualityGate, measure
-from data_pipeline.records import SPECIES, Crop, CropPlan, Detection, Drop, MediaItem, Sample, Species
+from data_pipeline.records import SPECIES, Crop, CropPlan, Detection, Drop, MediaItem, Sample
 from data_pipeline.shots import THUMB_PX, ShotSplitter, thumbnail
 from data_pipeline.split import Splitter
 from data_pipeline.track import TrackLinker

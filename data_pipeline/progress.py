@@ -40,7 +40,7 @@ def track(items: Iterable[T], total: int | None = None, what: str = "working", u
         return
     start = last = time.monotonic()
     done = 0
-    for done, item in enumerate(items, start=1):  # noqa: B007
+    for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - last >= _QUIET_INTERVAL_S:
