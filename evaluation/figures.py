@@ -46,7 +46,7 @@ def grouped_bars(
                 f"fill='{colour(methods.index(method))}'>"
                 f"<title>{text(method)}: {values[method]:.3g}{unit}</title></rect>"
             )
-            number = f"{'▸ ' if values[method] > top else ''}{values[method]:.0f}{unit}"
+            number = f"{'» ' if values[method] > top else ''}{values[method]:.0f}{unit}"
             parts.append(_text(LABEL_WIDTH + width + 4, at + BAR_HEIGHT - 4, number, size=9.5))
         y += height + 9
     if mark is not None:

@@ -170,7 +170,7 @@ def _load_pair(
     return PairFrames(
         source=frames[0],
         driving=_of_side(driving.frames, side_px),
-        truth=Truth(frames=frames, rest=frames[0], species=animal.species, points=points, labels=labels),
+        truth=Truth(frames=frames, species=animal.species, points=points, labels=labels),
         source_points=None if points is None else points[0],
         driving_points=driving_points,
     )

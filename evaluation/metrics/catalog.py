@@ -73,8 +73,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         name="motion_gain", title="motion gain", unit="1 is right", better="one", digits=3,
-        definition="how much of the true change the result makes: regression of (result - source picture) on (truth - "
-        "source picture) over all pixels and frames; 0 for a frozen picture, 1 for the truth, below 0 for the opposite",
+        definition="how much of the true change the result makes: regression of (result - its first frame) on (truth - "
+        "its first frame) over all pixels and frames; 0 for a frozen picture, 1 for the truth, below 0 for the opposite",
     ),
     Metric(
         name="flicker", title="flicker", unit="0-1", better="down",

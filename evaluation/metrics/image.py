@@ -65,10 +65,8 @@ def flicker(result: Float[Tensor, "T 3 S S"], truth: Float[Tensor, "T 3 S S"]) -
     return float((result - truth).diff(dim=0).abs().mean())
 
 
-def motion_gain(
-    result: Float[Tensor, "T 3 S S"], truth: Float[Tensor, "T 3 S S"], rest: Float[Tensor, "3 S S"]
-) -> float:
-    """Share of the true change since the rest picture that the result makes; NaN when the truth does not move."""
-    moved, made = (truth - rest).double(), (result - rest).double()
-    energy = moved.square().sum()
-    return float((moved * made).sum() / energy) if energy > 0 else torch.nan
+def motion_gain(result: Float[Tensor, "T 3 S S"], truth: Float[Tensor, "T 3 S S"]) -> float:
+    """Share of the true change since the first frame that the result makes since its own; NaN if the truth is still."""
+    moved, made = (frames - frames[:1] for frames in (truth, result))
+    energy = moved.square().sum(dtype=torch.float64)
+    return float((moved * made).sum(dtype=torch.float64) / energy) if energy > 0 else torch.nan

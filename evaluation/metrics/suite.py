@@ -22,8 +22,6 @@ class Truth:
     """The frames a method should have made, and exact knowledge of them."""
 
     frames: UInt8[np.ndarray, "T S S 3"]
-    rest: UInt8[np.ndarray, "S S 3"]
-    """The source picture: where the motion starts."""
     species: Species
     points: Float[np.ndarray, "T 5 2"] | None = None
     """Pixels of the square; None when unknown."""
@@ -68,7 +66,7 @@ class MetricSuite:
         columns: dict[str, list[Tensor]] = {}
         sums = np.zeros(4)
         last_error: Tensor | None = None
-        rest = to_float(truth.rest[None])
+        first_made, first_true = to_float(result[:1]), to_float(truth.frames[:1])
         for start in range(0, len(result), self.batch_frames):
             part = slice(start, start + self.batch_frames)
             made, true = to_float(result[part]), to_float(truth.frames[part])
@@ -76,11 +74,11 @@ class MetricSuite:
                 columns.setdefault(name, []).append(values)
             error = made - true
             joined = error if last_error is None else torch.cat((last_error, error))
-            changes, moved = joined.diff(dim=0).abs(), true - rest
+            changes, moved = joined.diff(dim=0).abs(), true - first_true
             sums += (
                 float(changes.sum(dtype=torch.float64)),
                 changes.numel(),
-                float((moved * (made - rest)).sum(dtype=torch.float64)),
+                float((moved * (made - first_made)).sum(dtype=torch.float64)),
                 float(moved.square().sum(dtype=torch.float64)),
             )
             last_error = error[-1:]

@@ -7,7 +7,7 @@ def test_bars_are_well_formed_and_a_failure_does_not_flatten_the_rest() -> None:
     figure = ElementTree.fromstring(grouped_bars({"a < b": {"x": 100.0, "y": 5000.0}}, ["x", "y"], mark=100.0))
     widths = [float(bar.get("width") or 0) for bar in figure.iter("rect")]
     assert widths[0] > 0.3 * widths[1]
-    assert "▸ 5000%" in "".join(figure.itertext())
+    assert "» 5000%" in "".join(figure.itertext())
 
 
 def test_a_radar_has_one_shape_per_method_and_three_rings() -> None:

@@ -14,7 +14,7 @@ def moving(shift_px: float, *, points: bool = True) -> PairFrames:
     return PairFrames(
         source=source,
         driving=np.stack([source, source]),
-        truth=Truth(frames=np.stack([source, np.roll(source, int(shift_px), axis=1)]), rest=source, species="cat"),
+        truth=Truth(frames=np.stack([source, np.roll(source, int(shift_px), axis=1)]), species="cat"),
         source_points=POINTS if points else None,
         driving_points=driving_points if points else None,
     )

@@ -16,7 +16,6 @@ def truth(T: int = 5, S: int = 64, *, labels: bool = True) -> Truth:
     marks[:, 42:47, 26:38] = 4
     return Truth(
         frames=frames,
-        rest=frames[0],
         species="cat",
         points=np.repeat(POINTS[None], T, 0),
         labels=marks if labels else None,
