@@ -74,7 +74,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="motion_gain", title="motion gain", unit="1 is right", better="one", digits=3,
         definition="how much of the true change the result makes: regression of (result - its first frame) on (truth - "
-        "its first frame) over all pixels and frames; 0 for a frozen picture, 1 for the truth, below 0 for the opposite",
+        "its first frame) over all pixels and frames; 0 for a frozen picture, 1 for the truth, below 0 if opposite",
     ),
     Metric(
         name="flicker", title="flicker", unit="0-1", better="down",
