@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from finetune.discriminator import FrozenParameters, PatchDiscriminator
 from finetune.losses import feature_matching, hinge_discriminator, hinge_generator
 from finetune.objective import Forward, Objective, fit, forward_pass
-from finetune.optimiser import TRAINED, Optimiser, Stage
+from finetune.optimiser import EVERYTHING, TRAINED, Optimiser, Stage
 from finetune.pairs import Batch
 from finetune.perceptual import FeatureNet
 from finetune.recipe import Precision, Recipe
@@ -22,7 +22,7 @@ class BaseModule(Recipe):
 
     kind = "base"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the recipe's parts, all by name)
         self,
         model: LivePortrait,
         objective: Objective,
@@ -44,7 +44,6 @@ class BaseModule(Recipe):
         self.stages = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
         if [stage.until for stage in self.stages] != sorted({stage.until for stage in self.stages}):
             raise ValueError("recipe.stages: give the stages in order of their `until` steps")
-        self._everything = Stage(until=2**62)
         model.stitching.requires_grad_(requires_grad=False)
         self.learning = [part for part in TRAINED if optimiser.module_lr.get(part, 1.0) > 0]
 
@@ -61,12 +60,17 @@ class BaseModule(Recipe):
         lines.append("face identity: absent (needs a recognition network; not part of this version)")
         lines += [
             f"stage until step {stage.until}: {', '.join(stage.train)} learn"
-            + (f", painting at {stage.side_px} px" if stage.side_px else "")
+            + (f", painting at {stage.side_px} px" if stage.side_px and stage.paints else "")
+            + (f", motion read at {stage.motion_px} px" if stage.motion_px else "")
             for stage in self.stages
         ]
         on = {name: w for name, w in self.objective.weights.items() if w}
         lines.append("terms: " + ", ".join(f"{name} {weight:g}" for name, weight in on.items()))
         return lines
+
+    def helpers(self) -> dict[str, nn.Module]:
+        """The discriminator, if there is one."""
+        return {} if self.discriminator is None else {"discriminator": self.discriminator}
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam over the four networks, and one over the discriminator."""
@@ -92,7 +96,7 @@ class BaseModule(Recipe):
         generator_opt.step()
         if adversarial and out.image is not None:
             terms["discriminator"] = self._discriminator_step(self.all_optimisers()[1], out.image.detach(), batch)
-        self.step += 1
+        self.step, self.last_rows = self.step + 1, len(batch.source)
         if self.ema is not None:
             self.ema.update(self.model, self.step)
         self.last_terms = {name: value.detach() for name, value in terms.items()}
@@ -100,7 +104,7 @@ class BaseModule(Recipe):
 
     def stage(self) -> Stage:
         """The stage in force."""
-        return next((stage for stage in self.stages if self.step < stage.until), self._everything)
+        return next((stage for stage in self.stages if self.step < stage.until), EVERYTHING)
 
     def terms(self, batch: Batch, adversarial: bool) -> tuple[Forward, dict[str, Tensor]]:
         """The forward pass and all generator-side terms, unweighted."""
@@ -108,9 +112,8 @@ class BaseModule(Recipe):
         transform = self.objective.transform(len(batch.source), draw)
         if transform is not None:
             transform = type(transform)(*(value.to(self.device) for value in transform))
-        stage = self.stage()
         with self.autocast():
-            out = forward_pass(self.model, batch, transform, stage.side_px or None, stage.paints)
+            out = forward_pass(self.model, batch, transform, self.stage())
         features: FeatureNet | None = self.features  # pyright: ignore[reportAssignmentType]
         terms = self.objective.terms(out, batch, features)
         if adversarial:

@@ -29,9 +29,9 @@ class Numbers(lightning.Callback):
     module: Recipe
     path: Path
     every: int = 50
-    batch_size: int = 1
     _sums: dict[str, float] = field(default_factory=dict)
     _count: int = 0
+    _rows: int = 0
     _began: float = 0.0
     _waited: float = 0.0
     _ended: float = 0.0
@@ -54,6 +54,7 @@ class Numbers(lightning.Callback):
         for name, value in self.module.last_terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._count += 1
+        self._rows += self.module.last_rows
         self._ended = time.monotonic()
         if self.module.step % self.every == 0 or self.module.step >= self.module.max_steps:
             self._flush(trainer)
@@ -62,7 +63,7 @@ class Numbers(lightning.Callback):
         took = max(self._ended - self._began, 1e-9)
         row: dict[str, float] = {"step": self.module.step}
         row |= {name: total / self._count for name, total in self._sums.items()}
-        row["samples_per_s"] = self._count * self.batch_size / took
+        row["samples_per_s"] = self._rows / took
         row["loader_wait_frac"] = self._waited / took
         rows = list(csv.DictReader(self.path.read_text().splitlines())) if self.path.is_file() else []
         self._write([*rows, row])
@@ -70,7 +71,7 @@ class Numbers(lightning.Callback):
         print(f"step {self.module.step}/{self.module.max_steps}: {shown}", flush=True)  # noqa: T201
         for logger in trainer.loggers:
             logger.log_metrics({k: v for k, v in row.items() if k != "step"}, step=self.module.step)
-        self._sums, self._count, self._waited = {}, 0, 0.0
+        self._sums, self._count, self._rows, self._waited = {}, 0, 0, 0.0
         self._began = self._ended = time.monotonic()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -68,11 +68,12 @@ def start_model(config: DictConfig) -> "LivePortrait":
     """
     from hydra.utils import instantiate
 
+    from finetune.start import prepare_scratch
     from lp_models import LivePortrait, load_pretrained, resolve_weights
 
     size = instantiate(config.model)
     if config.weights == "scratch":
-        return LivePortrait(size)
+        return prepare_scratch(LivePortrait(size))
     folder = resolve_weights(config.weights)
     model = load_pretrained(folder)
     if model.config != size:
@@ -92,10 +93,13 @@ def suit(data: "PairData", model: "LivePortrait", module: "Recipe") -> None:
     size = model.config
     data.side_px, data.target_scale = size.image_px, size.output_px // size.image_px
     step = 2 ** (size.num_down_blocks + size.hourglass_blocks)
-    sides = [stage.side_px for stage in getattr(module, "stages", ()) if stage.side_px]
+    stages = getattr(module, "stages", ())
+    data.stage_rows = [(stage.until, stage.batch_size) for stage in stages]
+    sides = [side for stage in stages for side in (stage.side_px, stage.motion_px) if side]
     if bad := [side for side in sides if side % step or not 0 < side <= size.image_px]:
         raise ValueError(
-            f"recipe.stages: {bad[0]} px does not suit model={size.name}; take multiples of {step} up to {size.image_px}"
+            f"recipe.stages: {bad[0]} px does not suit model={size.name}; take multiples of {step} up to "
+            f"{size.image_px}"
         )
 
 

@@ -35,7 +35,7 @@ class StepBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         data = self.data
-        return self.sampler.batch(step, data.batch_size, data.side_px, data.side_px * data.target_scale, self.rank)
+        return self.sampler.batch(step, data.rows_at(step), data.side_px, data.side_px * data.target_scale, self.rank)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,6 +69,7 @@ class PairData(lightning.LightningDataModule):
         self.train: PairSampler | None = None
         self.val: PairSampler | None = None
         self.first_step, self.last_step = 0, 0
+        self.stage_rows: list[tuple[int, int]] = []
 
     def read(self) -> None:
         """Read the shards into memory.
@@ -90,6 +91,10 @@ class PairData(lightning.LightningDataModule):
                 with_labels=self.with_labels,
             )  # fmt: skip
             self.val = PairSampler(held_out(), self.mixture, self.augment, seed=self.seed + 1)
+
+    def rows_at(self, step: int) -> int:
+        """Rows of a step: a recipe's stages may want more than batch_size (`stage_rows`: until step, rows)."""
+        return next((rows for until, rows in self.stage_rows if step < until), 0) or self.batch_size
 
     def watched(self, num_rows: int) -> Batch:
         """The same rows every time, held out where the shards have a val split; for sample grids."""

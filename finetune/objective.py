@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from finetune import losses
 from finetune.losses import SpatialTransform, Tie
+from finetune.optimiser import EVERYTHING, Stage
 from finetune.pairs import Annotation, Batch
 from finetune.perceptual import FeatureNet, perceptual
 from lp_models import LivePortrait, posed_keypoints, source_keypoints
@@ -55,8 +56,7 @@ def forward_pass(
     model: LivePortrait,
     batch: Batch,
     transform: SpatialTransform | None = None,
-    side_px: int | None = None,
-    paints: bool = True,
+    stage: Stage = EVERYTHING,
 ) -> Forward:
     """Drive each source by its driving frame: x_d = s (x_c,source R_d + delta_d) + t.
 
@@ -67,15 +67,15 @@ def forward_pass(
         model: any size.
         batch: pictures at the side that the motion network reads.
         transform: the random warp of the equivariance rows.
-        side_px: the appearance is read, and the frame painted, at this smaller side; None for that of the pictures.
-        paints: False leaves the frame out.
+        stage: says at which sides networks work, and whether a frame is painted at all.
     """
     num, cross = len(batch.source), batch.is_cross
     num_warped = 0 if transform is None else len(transform.theta)
-    images = [batch.source, batch.driving, fit(batch.target[cross], batch.source.shape[-1])]
+    full = batch.source.shape[-1]
+    images = [batch.source, batch.driving, fit(batch.target[cross], full)]
     if transform is not None:
         images.append(transform.warp(batch.driving[:num_warped]))
-    motion: Motion = model.motion(torch.cat(images))
+    motion: Motion = model.motion(fit(torch.cat(images), stage.motion_px or full))
     num_read = 2 * num + int(cross.sum())
     source, driving = _row(motion, slice(0, num)), _row(motion, slice(num, 2 * num))
     index = torch.arange(num, 2 * num, device=cross.device)
@@ -85,8 +85,8 @@ def forward_pass(
     kp_source = source_keypoints(source)
     kp_driving = posed_keypoints(source.canonical, rotation, driving.delta, target.scale, target.shift)
     image = None
-    if paints:
-        volume = model.appearance(fit(batch.source, side_px or batch.source.shape[-1]))
+    if stage.paints:
+        volume = model.appearance(fit(batch.source, stage.side_px or full))
         image = model.drive(volume, kp_source, kp_driving).float()
     everyone = source_keypoints(motion)
     return Forward(

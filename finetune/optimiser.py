@@ -87,6 +87,10 @@ class Stage:
     train: Sequence[str] = TRAINED
     side_px: int = 0
     """Appearance is read and frames are painted at this smaller side; 0 for the model's own."""
+    motion_px: int = 0
+    """The motion network reads pictures of this smaller side; 0 for the model's own."""
+    batch_size: int = 0
+    """Rows per step; 0 for data.batch_size."""
 
     def __post_init__(self) -> None:
         if not self.train or set(self.train) - set(TRAINED):
@@ -96,6 +100,10 @@ class Stage:
     def paints(self) -> bool:
         """Whether frames are needed: the motion network alone learns from keypoints."""
         return set(self.train) != {"motion"}
+
+
+EVERYTHING = Stage(until=2**62)
+"""All networks at full side: what follows the last stage."""
 
 
 class MovingAverage:

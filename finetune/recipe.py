@@ -41,7 +41,6 @@ class Recipe(lightning.LightningModule):
 
     kind: ClassVar[str]
     needs_labels: ClassVar[bool] = False
-    discriminator: nn.Module | None
 
     def __init__(self, model: LivePortrait, optimiser: Optimiser, precision: Precision, seed: int) -> None:
         super().__init__()
@@ -49,10 +48,10 @@ class Recipe(lightning.LightningModule):
         if precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"recipe.precision is {precision!r}; give auto, fp32 or bf16")
         self.model, self.optimiser, self.precision, self.seed = model, optimiser, precision, seed
-        self.discriminator = None
         self.step, self.max_steps = 0, 1
         self.ema = MovingAverage(model, optimiser.ema_decay) if optimiser.ema_decay > 0 else None
         self.last_terms: dict[str, Tensor] = {}
+        self.last_rows = 0
 
     def announce(self) -> list[str]:
         """What is used and what is absent, for the start of the log."""
@@ -61,6 +60,10 @@ class Recipe(lightning.LightningModule):
     def preview(self, batch: Batch) -> Tensor:
         """Pictures to look at, made with the averaged weights, without changing anything."""
         raise NotImplementedError
+
+    def helpers(self) -> dict[str, nn.Module]:
+        """Networks that are trained beside the model, for checkpoints."""
+        return {}
 
     def autocast(self) -> torch.autocast:
         """bfloat16 where the recipe asks for it; keypoints and losses leave it themselves."""
@@ -110,7 +113,7 @@ class Recipe(lightning.LightningModule):
             "config": self.model.config.as_dict(),
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.values,
-            "discriminator": None if self.discriminator is None else self.discriminator.state_dict(),
+            "helpers": {name: module.state_dict() for name, module in self.helpers().items()},
             "optimisers": [opt.optimizer.state_dict() for opt in self.all_optimisers()],
             "rng": torch.get_rng_state(),
         }
@@ -129,8 +132,9 @@ class Recipe(lightning.LightningModule):
         self.model.load_state_dict(state["model"])
         if self.ema is not None and state["ema"] is not None:
             self.ema.values = dict(state["ema"])
-        if self.discriminator is not None and state["discriminator"] is not None:
-            self.discriminator.load_state_dict(state["discriminator"])
+        for name, module in self.helpers().items():
+            if name in state["helpers"]:
+                module.load_state_dict(state["helpers"][name])
         self.step = int(state["step"])
 
     def load_optimisers(self, state: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A module and its data -> a trained module: resume, fit, checkpoints, exported weights."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.loggers import Logger
+from torch import nn
 
 from finetune.callbacks import Bar, Grids, Keep, Numbers
 from finetune.checkpoints import Checkpoints
@@ -81,14 +83,17 @@ def run(
         last = {name: float(value) for name, value in trained.last_terms.items()}
         facts = {**provenance, "steps": trained.step, "batch_size": data.batch_size, "last_losses": last}
         values = None if trained.ema is None else trained.ema.values
-        return export(trained.model, values, out / "weights", facts)
+        folder = export(trained.model, values, out / "weights", facts)
+        if "opening_ruler" in trained.helpers():
+            save_ruler(trained.helpers()["opening_ruler"], folder)
+        return folder
 
     keep = Keep(module=module, checkpoints=checkpoints, export=save_weights, every=schedule.checkpoint_every)
     if module.step >= schedule.max_steps:
         save_weights(module)
         return Outcome(step=module.step, weights=out / "weights", stopped_early=False, resumed_from=resumed_from)
     callbacks: list[lightning.Callback] = [
-        Numbers(module=module, path=out / "metrics.csv", every=schedule.log_every, batch_size=data.batch_size),
+        Numbers(module=module, path=out / "metrics.csv", every=schedule.log_every),
         Bar(module=module, what=f"training {module.kind}"),
     ]
     if schedule.grid_every:
@@ -102,6 +107,15 @@ def run(
         step=module.step, weights=out / "weights", stopped_early=module.step < schedule.max_steps,
         resumed_from=resumed_from,
     )  # fmt: skip
+
+
+def save_ruler(ruler: nn.Module, folder: Path) -> None:
+    """Write the ruler of openings beside the weights."""
+    from safetensors.torch import save_file
+
+    part = folder / "opening_ruler.safetensors.part"
+    save_file({name: value.contiguous() for name, value in ruler.state_dict().items()}, part)
+    os.replace(part, folder / "opening_ruler.safetensors")  # noqa: PTH105  (house rule: write, then os.replace)
 
 
 class _Restore(lightning.Callback):

@@ -9,7 +9,7 @@ from finetune.checkpoints import CheckpointError, Checkpoints
 from finetune.datamodule import PairData
 from finetune.discriminator import PatchDiscriminator
 from finetune.objective import Guidance, Objective, forward_pass
-from finetune.optimiser import Optimiser
+from finetune.optimiser import Optimiser, Stage
 from finetune.pairs import Mixture
 from finetune.perceptual import OrientedFilters, Vgg19, perceptual
 from finetune.recipe import TrainingDivergedError
@@ -149,7 +149,7 @@ def test_stages_choose_what_learns_and_at_which_side(shards, tmp_path):
     assert changed(first.model, fresh) == {"motion"}
     assert changed(second.model, first.model) == {"generator"}
     batch = data(shards).watched(2)
-    out = forward_pass(second.model, batch, side_px=32)
+    out = forward_pass(second.model, batch, stage=Stage(until=9, side_px=32, motion_px=32))
     assert out.image.shape[-1] == 64
     with pytest.raises(ValueError, match="order"):
         module(stages=[{"until": 5}, {"until": 2}])
