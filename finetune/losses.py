@@ -42,8 +42,12 @@ class SpatialTransform(NamedTuple):
         """The picture whose pixel p shows what the original has at T(p); reflected beyond the border."""
         height, width = image.shape[2:]
         y, x = (torch.linspace(-1, 1, n, device=image.device) for n in (height, width))
-        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(1, -1, 2).expand(len(image), -1, 2)
-        at = self(grid).reshape(len(image), height, width, 2)
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+        # Every row bends the same grid, so the spline's basis is computed once: `self(grid)`, a batch size cheaper.
+        distance = (grid[:, None] - self.control).abs().sum(dim=-1)
+        basis = distance.square() * torch.log(distance + 1e-6)
+        moved = grid @ self.theta[:, :, :2].mT + self.theta[:, None, :, 2]
+        at = (moved + (self.bend @ basis.T)[..., None]).reshape(len(image), height, width, 2)
         return F.grid_sample(image, at, padding_mode="reflection", align_corners=True)
 
 

@@ -74,8 +74,11 @@ def forward_pass(
     full = batch.source.shape[-1]
     images = [batch.source, batch.driving, fit(batch.target[cross], full)]
     if transform is not None:
-        images.append(transform.warp(batch.driving[:num_warped]))
-    motion: Motion = model.motion(fit(torch.cat(images), stage.motion_px or full))
+        images.append(batch.driving[:num_warped])
+    seen = fit(torch.cat(images), stage.motion_px or full)
+    if transform is not None:
+        seen = torch.cat([seen[:-num_warped], transform.warp(seen[-num_warped:])])
+    motion: Motion = model.motion(seen)
     num_read = 2 * num + int(cross.sum())
     source, driving = _row(motion, slice(0, num)), _row(motion, slice(num, 2 * num))
     index = torch.arange(num, 2 * num, device=cross.device)
@@ -144,9 +147,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.weights) - set(TERMS)):
-            raise ValueError(
-                f"recipe.objective.weights has no term {unknown[0]!r}; terms are {', '.join(sorted(known))}"
-            )
+            raise ValueError(f"recipe.objective.weights has no term {unknown[0]!r}; there are {', '.join(TERMS)}")
 
     def weight(self, term: str) -> float:
         """0 for a term that is not named."""

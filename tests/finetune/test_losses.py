@@ -119,3 +119,13 @@ def test_agreement_counts_only_rows_with_weight():
     a, b = torch.zeros(2, 3, 3), torch.ones(2, 3, 3)
     assert losses.agreement(a, b, torch.tensor([1.0, 0])).item() == 1
     assert losses.agreement(a, b, torch.zeros(2)).item() == 0
+
+
+def test_the_warps_shared_grid_bends_like_single_points():
+    torch.manual_seed(3)
+    transform = losses.random_transform(2, 0.05, 0.05, torch.Generator().manual_seed(1))
+    image = torch.rand(2, 3, 12, 12)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 12), torch.linspace(-1, 1, 12), indexing="ij")
+    at = transform(torch.stack((x, y), -1).reshape(1, -1, 2).expand(2, -1, 2)).reshape(2, 12, 12, 2)
+    slow = torch.nn.functional.grid_sample(image, at, padding_mode="reflection", align_corners=True)
+    assert torch.allclose(transform.warp(image), slow, atol=1e-5)
