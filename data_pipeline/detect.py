@@ -175,7 +175,7 @@ class OnnxHeadDetector:
     path: str | Path | None = None
     threshold: float | None = None
     max_iou: float = 0.5
-    flip: bool = False
+    flip: bool = True
     threads: int = 1
     batch_size: int = 8
     _loaded: tuple[Any, dict[str, Any]] | None = field(default=None, init=False, repr=False, compare=False)

@@ -77,9 +77,9 @@ class DetectorTraining:
     epochs: int = 400
     minutes: float = 60.0
     batch_size: int = 16
-    sides_px: Sequence[int] = (160, 224, 320)
+    sides_px: Sequence[int] = (160, 224)
     """Sides of the squares, stage by stage: cheap small ones while the coarse things are learnt."""
-    stage_ends: Sequence[float] = (0.4, 0.75, 1.0)
+    stage_ends: Sequence[float] = (0.6, 1.0)
     """Share of the training at which each stage ends."""
     mosaic_until: float = 0.85
     learning_rate: float = 1.5e-3

@@ -116,7 +116,7 @@ def test_training_from_nothing_exports_a_detector(tmp_path: Path, monkeypatch: p
     (root / "labels.csv").write_text(table_text + "".join(f"train,d{i}.jpg,cat,5,5,60,60\n" for i in range(7)))
     for i in range(7):
         cv2.imwrite(str(root / f"d{i}.jpg"), np.full((80, 96, 3), 20 * i, np.uint8))
-    small = ("training.epochs=1", "training.batch_size=4", "training.sides_px=[64,64,64]", "training.threads=1")
+    small = ("training.epochs=1", "training.batch_size=4", "training.sides_px=[64,64]", "training.threads=1")
     assert run_main(monkeypatch, "train", f"data.root={root}", f"out={out}", "side_px=64", *small) == 0
     assert (out / "log.jsonl").is_file()
     model = tmp_path / "x.onnx"
