@@ -5,9 +5,10 @@ colour is albumentations, with one draw for all pictures of a sample. Nothing el
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -42,24 +43,34 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """How far crops and colours may stray; the fields are the `data.augment` options."""
+    """How far crops and colours may stray; the fields are the `data.augment` options.
+
+    Raises:
+        ValueError: a range is not two positive numbers in order.
+    """
 
     flip_prob: float = 0.5
-    scale: tuple[float, float] = (0.93, 1.1)
+    scale: Sequence[float] = (0.93, 1.1)
     """Zoom of the crop; above 1 the head grows."""
     shift_frac: float = 0.04
     roll_deg: float = 6.0
-    still_scale: tuple[float, float] = (0.92, 1.08)
+    still_scale: Sequence[float] = (0.92, 1.08)
     still_shift_frac: float = 0.05
     still_roll_deg: float = 8.0
     """Between a still and its copy: what makes a still more than an identity mapping (training.md 1.2)."""
     colour: float = 0.1
     """Brightness, contrast, saturation (hue: a quarter of it); 0 leaves colours alone."""
 
+    def __post_init__(self) -> None:
+        for name in ("scale", "still_scale"):
+            limits = list(getattr(self, name))
+            if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+                raise ValueError(f"data.augment.{name} is {limits}; give [least, most], such as [0.93, 1.1]")
+
     def crop_matrix(self, rng: np.random.Generator) -> Matrix:
         """A random crop: fractions of the old picture -> fractions of the new one."""
         return similarity(
-            rng.uniform(*self.scale),
+            rng.uniform(self.scale[0], self.scale[1]),
             rng.uniform(-self.roll_deg, self.roll_deg),
             rng.uniform(-self.shift_frac, self.shift_frac, 2),
         )
@@ -67,7 +78,7 @@ class Augment:
     def still_matrix(self, rng: np.random.Generator) -> Matrix:
         """The small warp between the two copies of a still."""
         return similarity(
-            rng.uniform(*self.still_scale),
+            rng.uniform(self.still_scale[0], self.still_scale[1]),
             rng.uniform(-self.still_roll_deg, self.still_roll_deg),
             rng.uniform(-self.still_shift_frac, self.still_shift_frac, 2),
         )
@@ -91,7 +102,8 @@ class Augment:
             return images
         self._colour.set_random_seed(seed)
         names = ["image", "image1", "image2"][: len(images)]
-        result = self._colour(**dict(zip(names, images, strict=True)))
+        given: dict[str, Any] = dict(zip(names, images, strict=True))
+        result = self._colour(**given)
         return [result[name] for name in names]
 
 

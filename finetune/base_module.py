@@ -44,7 +44,7 @@ class BaseModule(Recipe):
         self.stages = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
         if [stage.until for stage in self.stages] != sorted({stage.until for stage in self.stages}):
             raise ValueError("recipe.stages: give the stages in order of their `until` steps")
-        model.stitching.requires_grad_(requires_grad=False)
+        model.stitching.requires_grad_(False)
         self.learning = [part for part in TRAINED if optimiser.module_lr.get(part, 1.0) > 0]
 
     def announce(self) -> list[str]:

@@ -44,12 +44,15 @@ class Numbers(lightning.Callback):
         self._began = self._ended = time.monotonic()
 
     def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Time spent waiting for the loader."""
         self._waited += time.monotonic() - self._ended
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
         """Collect; write when it is time."""
         for name, value in self.module.last_terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
@@ -98,7 +101,10 @@ class Bar(lightning.Callback):
         self._ticks = track(range(left + 1), left, self.what, "steps")
         next(self._ticks, None)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
         """One more."""
         if self._ticks is not None:
             next(self._ticks, None)
@@ -117,13 +123,16 @@ class Grids(lightning.Callback):
     batch: Batch
     every: int = 500
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
         """Draw when it is time."""
         if self.every and (self.module.step % self.every == 0 or self.module.step >= self.module.max_steps):
-            batch = trainer.strategy.batch_to_device(self.batch, self.module.device)
-            output = self.module.preview(batch)
+            watched = trainer.strategy.batch_to_device(self.batch, self.module.device)
+            output = self.module.preview(watched)
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_png(self.folder / f"step-{self.module.step:07d}.png", grid(batch, output.cpu()))
+            save_png(self.folder / f"step-{self.module.step:07d}.png", grid(self.batch, output.cpu()))
 
 
 def grid(batch: Batch, output: Tensor, side_px: int = 192) -> UInt8[np.ndarray, "H W 3"]:
@@ -177,7 +186,10 @@ class Keep(lightning.Callback):
             raise KeyboardInterrupt
         self.stopped = True
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
         """Save when it is time or when asked to stop."""
         if self.stopped:
             trainer.should_stop = True

@@ -28,7 +28,6 @@ def train(config: DictConfig) -> Path:
         ValueError: options, shards, weights or checkpoints do not fit; the message says what to do.
     """
     import torch
-    from hydra.utils import instantiate
 
     from finetune.run import Schedule, run
 
@@ -38,10 +37,10 @@ def train(config: DictConfig) -> Path:
     if threads := int(options.pop("threads", 0)):
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
-    data = instantiate(config.data, seed=config.seed)
+    data = build(config.data, seed=config.seed)
     model = start_model(config)
-    recipe = instantiate(config.recipe)
-    features = instantiate(config.features) if config.get("features") else None
+    recipe = build(config.recipe)
+    features = build(config.features) if config.get("features") else None
     module = recipe(model=model, features=features, seed=config.seed)
     data.with_labels = module.needs_labels
     suit(data, model, module)
@@ -49,7 +48,7 @@ def train(config: DictConfig) -> Path:
     save_config(config, out)
     for line in (f"data: {data.train.describe()}", *module.announce()):
         print(line, flush=True)
-    loggers = [instantiate(config.logger, save_dir=str(out))] if config.get("logger") else None
+    loggers = [build(config.logger)(save_dir=str(out))] if config.get("logger") else None
     outcome = run(module, data, schedule, out, options, loggers)
     if outcome.stopped_early:
         print(f"stopped at step {outcome.step} of {schedule.max_steps}; run the same command again to go on")
@@ -60,22 +59,38 @@ def train(config: DictConfig) -> Path:
     return outcome.weights
 
 
+def build(node: DictConfig, **options: object) -> Any:  # noqa: ANN401  (it builds what the node names)
+    """Hydra's instantiate, with a constructor's own complaint instead of one about the call.
+
+    Raises:
+        ValueError: the constructor's.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(node, **options)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError):
+            raise error.__cause__ from None
+        raise
+
+
 def start_model(config: DictConfig) -> "LivePortrait":
     """A fresh model of the chosen size, or the weights that are given.
 
     Raises:
         ValueError: the weights are missing, damaged, or of another size than the chosen model.
     """
-    from hydra.utils import instantiate
-
     from finetune.start import prepare_scratch
     from lp_models import LivePortrait, load_pretrained, resolve_weights
 
-    size = instantiate(config.model)
+    size = build(config.model)
     if config.weights == "scratch":
         return prepare_scratch(LivePortrait(size))
     folder = resolve_weights(config.weights)
-    model = load_pretrained(folder)
+    # Loading gives eval mode; batch statistics must be those of training.
+    model = load_pretrained(folder).train()
     if model.config != size:
         raise ValueError(
             f"weights={config.weights} hold the model {model.config.name!r}, which is not model={size.name}; add "

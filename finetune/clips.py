@@ -66,6 +66,8 @@ class Clip:
         import cv2
 
         decoded = cv2.imdecode(np.frombuffer(self.frames[index], np.uint8), cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise ShardError(f"sample {self.key}: its picture cannot be decoded; run lp-curate again")
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
     def label_map(self, index: int) -> UInt8[np.ndarray, "S S"] | None:
@@ -74,7 +76,8 @@ class Clip:
 
         if not self.labels:
             return None
-        return cv2.imdecode(np.frombuffer(self.labels[index], np.uint8), cv2.IMREAD_GRAYSCALE)
+        decoded = cv2.imdecode(np.frombuffer(self.labels[index], np.uint8), cv2.IMREAD_GRAYSCALE)
+        return None if decoded is None else decoded.astype(np.uint8)
 
 
 def find_shards(folder: Path, split: Split) -> list[Path]:
@@ -147,7 +150,7 @@ def _video_jpegs(key: str, members: dict[str, Any], num_frames: int, keep: range
     if "mp4" not in members:
         raise ShardError(f"sample {key}: a video without an mp4 member; run lp-curate again")
     found = 0
-    with av.open(io.BytesIO(members["mp4"])) as container:
+    with av.open(io.BytesIO(members["mp4"]), "r") as container:
         for found, frame in enumerate(container.decode(video=0), start=1):
             if found - 1 in keep:
                 yield encode_jpeg(frame.to_ndarray(format="rgb24"))

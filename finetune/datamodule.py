@@ -46,7 +46,7 @@ class PairData(lightning.LightningDataModule):
         ValueError: a number is out of range, or the side schedule does not begin at step 0.
     """
 
-    shards: Path
+    shards: Path | str
     batch_size: int = 8
     """Rows per step and process."""
     side_px: int = 256

@@ -60,8 +60,8 @@ class FrozenParameters:
 
     def __enter__(self) -> None:
         for parameter in self.parameters:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad_(False)
 
     def __exit__(self, *_: object) -> None:
         for parameter in self.parameters:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad_(True)

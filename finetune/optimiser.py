@@ -23,7 +23,7 @@ class Optimiser:
     lr: float = 2e-4
     """Peak learning rate of the networks."""
     discriminator_lr: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: Sequence[float] = (0.5, 0.999)
     """Adam's, as the paper gives them."""
     module_lr: Mapping[str, float] = field(default_factory=dict)
     """Factor on lr per module (appearance, motion, warping, generator); 0 freezes it."""
@@ -53,11 +53,11 @@ class Optimiser:
                 groups.append({"params": parameters, "lr": 0.0, "factor": factor, "part": part})
         if not groups:
             raise ValueError("recipe.optimiser.module_lr freezes every module; give at least one a factor above 0")
-        return torch.optim.Adam(groups, lr=0.0, betas=self.betas)
+        return torch.optim.Adam(groups, lr=0.0, betas=(self.betas[0], self.betas[1]))
 
     def build_discriminator(self, net: nn.Module) -> torch.optim.Adam:
         """Adam over the discriminator."""
-        return torch.optim.Adam(net.parameters(), lr=self.discriminator_lr, betas=self.betas)
+        return torch.optim.Adam(net.parameters(), lr=self.discriminator_lr, betas=(self.betas[0], self.betas[1]))
 
     def set_rates(self, optimiser: torch.optim.Optimizer, step: int, total: int) -> float:
         """Write this step's rates into the groups; returns the common rate before factors."""

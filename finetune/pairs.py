@@ -247,13 +247,17 @@ def stack(rows: Sequence[Row], side_px: int) -> Batch:
             *(torch.from_numpy(np.stack([getattr(f, name) for f in frames])) for name in Annotation._fields)
         )
 
-    roles = ([r.source for r in rows], [r.driving for r in rows], [r.target for r in rows])
+    sources, drivings, targets = [r.source for r in rows], [r.driving for r in rows], [r.target for r in rows]
     blank: UInt8[np.ndarray, "S S"] = np.zeros((side_px, side_px), np.uint8)
     labels = [blank if r.source.labels is None else r.source.labels for r in rows]
     offsets: Float32[np.ndarray, " B"] = np.array([r.roll_offset_deg for r in rows], np.float32)
     return Batch(
-        *(images(frames) for frames in roles),
-        *(annotation(frames) for frames in roles),
+        source=images(sources),
+        driving=images(drivings),
+        target=images(targets),
+        source_truth=annotation(sources),
+        driving_truth=annotation(drivings),
+        target_truth=annotation(targets),
         species=torch.tensor([r.species for r in rows]),
         is_video=torch.tensor([r.is_video for r in rows]),
         is_cross=torch.tensor([r.is_cross for r in rows]),

@@ -40,6 +40,10 @@ class OrientedFilters(nn.Module):
 
     summary = "stand-in: fixed oriented filters at 3 sizes (no VGG file given)"
 
+    filters: Tensor
+    mixing: Tensor
+    opponent: Tensor
+
     def __init__(self, orientations: int = 6, kernel: int = 7, mixtures: int = 32, scales: int = 3) -> None:
         super().__init__()
         self.scales = scales
@@ -92,8 +96,10 @@ class Vgg19(nn.Module):
     """
 
     layer_weights = VGG_WEIGHTS
+    mean: Tensor
+    std: Tensor
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__()
         from torchvision.models import vgg19
 
@@ -109,9 +115,10 @@ class Vgg19(nn.Module):
         except Exception as error:
             raise ValueError(f"{path} is not torchvision's VGG-19 file ({str(error)[:80]}); give another") from error
         features = net.features
+        assert isinstance(features, nn.Sequential)
         begins = (0, *VGG_SLICES[:-1])
         self.slices = nn.ModuleList(features[a:b] for a, b in zip(begins, VGG_SLICES, strict=True))
-        self.requires_grad_(requires_grad=False).eval()
+        self.requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.summary = f"VGG-19 from {path}"

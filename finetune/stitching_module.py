@@ -4,12 +4,13 @@ Appearance, motion, warping and generator are frozen (LivePortrait 3.3); only th
 cross-identity and cross-species pairs. A ruler of openings is trained first, on puppets, and stays frozen afterwards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,9 +31,9 @@ class StitchingObjective:
     """Weights and target ranges; the fields are the `recipe.objective` options."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 1.0))
-    eye_range: tuple[float, float] = (0.0, 0.8)
+    eye_range: Sequence[float] = (0.0, 0.8)
     """Wanted eye openings are drawn from here (LivePortrait 3.3)."""
-    lip_range: tuple[float, float] = (0.0, 0.8)
+    lip_range: Sequence[float] = (0.0, 0.8)
     lip_zero_frac: float = 0.2
     """Share of rows whose lips should close: exactly 0."""
     border_frac: float = 0.06
@@ -73,7 +74,7 @@ class StitchingModule(Recipe):
         self.objective, self.ruler_steps, self.ruler_lr = objective, ruler_steps, ruler_lr
         self.ruler = OpeningRuler()
         for part in ("appearance", "motion", "warping", "generator"):
-            model.get_submodule(part).requires_grad_(requires_grad=False)
+            model.get_submodule(part).requires_grad_(False)
 
     def announce(self) -> list[str]:
         """What is used and what is absent."""
@@ -122,8 +123,8 @@ class StitchingModule(Recipe):
         for part in ("appearance", "motion", "warping", "generator"):
             self.model.get_submodule(part).eval()
 
-    def _ruler_step(self, opt: torch.optim.Optimizer, batch: Batch) -> dict[str, Tensor]:
-        self.ruler.requires_grad_(requires_grad=True)
+    def _ruler_step(self, opt: LightningOptimizer, batch: Batch) -> dict[str, Tensor]:
+        self.ruler.requires_grad_(True)
         weight = batch.has_truth.float()
         losses = []
         for image, truth in ((batch.source, batch.source_truth), (batch.driving, batch.driving_truth)):
@@ -155,7 +156,7 @@ class StitchingModule(Recipe):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """All terms, unweighted."""
-        self.ruler.requires_grad_(requires_grad=False)
+        self.ruler.requires_grad_(False)
         volume, poses = self.poses(batch)
         with torch.no_grad(), self.autocast():
             kept = self.model.drive(volume, poses.source, poses.source).float()
