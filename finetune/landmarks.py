@@ -56,7 +56,7 @@ def _patch_reader(width: int) -> nn.Sequential:
 
 
 def patches(image: Float[Tensor, "B 3 S S"], points: Float[Tensor, "B 5 2"]) -> list[Float[Tensor, "B 3 p p"]]:
-    """Right eye, left eye and mouth, upright along the line of the eyes."""
+    """Right eye, left eye and mouth, upright along the line of the eyes, each to mean 0 and spread 1."""
     right, left = points[:, 0], points[:, 1]
     mouth = points[:, 3:].mean(dim=1)
     along = left - right
@@ -74,13 +74,20 @@ def patches(image: Float[Tensor, "B 3 S S"], points: Float[Tensor, "B 5 2"]) -> 
             along[:, 1, None, None] * at + down[:, 1, None, None] * at[:, None]
         )
         grid = torch.stack((x, y), dim=-1) * 2 - 1
-        result.append(F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False))
+        patch = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
+        # Fur, skin and light differ more than openings do.
+        spread = patch.std(dim=(1, 2, 3), keepdim=True)
+        result.append((patch - patch.mean(dim=(1, 2, 3), keepdim=True)) / (spread + 0.05))
     return result
 
 
 def opening_loss(
     seen: Opening, eyes: Float[Tensor, "B 2"], lips: Float[Tensor, "B 1"], weight: Float[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """Mean absolute error of the openings over the rows with weight."""
-    error = torch.cat((seen.eyes - eyes, seen.lips - lips), dim=1).abs().mean(dim=1)
+    """Mean Huber error of the openings over the rows with weight.
+
+    Not the absolute error: most lips are shut, and its minimum would be to call all of them shut.
+    """
+    seen_all, wanted = torch.cat(seen, dim=1), torch.cat((eyes, lips), dim=1)
+    error = F.smooth_l1_loss(seen_all, wanted, reduction="none", beta=0.2).mean(dim=1)
     return row_mean(error, weight)
