@@ -25,7 +25,8 @@ def curate(config: DictConfig) -> None:
     source()  # a wrong path is told before the detector is loaded
     out.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, out / "config.yaml", resolve=True)
-    curation = instantiate(config.curation, detector=config.detector, _convert_="all")
+    detector = instantiate(config.detector, _convert_="all")
+    curation = instantiate(config.curation, _convert_="all")(detector=detector)
     summary = run(
         source=source,
         worker=FileWorker(curation=curation, crf=config.video.crf, gop=config.video.gop),

@@ -38,8 +38,10 @@ class LivePortraitConfig:
     volume_depth: int
 
     motion_dims: Sequence[int]
-    """ConvNeXt-V2 widths, one per stage; the first stage runs at a quarter of image_px."""
+    """ConvNeXt-V2 widths, one per stage; the first stage runs at a quarter of the side."""
     motion_depths: Sequence[int]
+    motion_px: int = 0
+    """Side to which the motion network shrinks its picture by area first; 0: it reads image_px. Official: 0."""
 
     compressed_channels: int
     """Channels to which the volume is squeezed before it is sampled once per keypoint."""
@@ -72,6 +74,9 @@ class LivePortraitConfig:
             value = getattr(self, field.name)
             if field.name == "name":
                 continue
+            if field.name == "motion_px" and value == 0:
+                object.__setattr__(self, "motion_px", self.image_px)
+                continue
             if isinstance(value, Sequence) and not isinstance(value, str):
                 # YAML and JSON have lists only; equality and hashing want tuples.
                 object.__setattr__(self, field.name, tuple(value))
@@ -80,6 +85,10 @@ class LivePortraitConfig:
                     raise ValueError(f"model config {self.name!r}: {field.name} is {value}; give 1 or more")
         self._check_kernels()
         self._check_sides()
+        if self.motion_px > self.image_px:
+            raise ValueError(
+                f"model config {self.name!r}: motion_px is {self.motion_px}, above image_px {self.image_px}; give less"
+            )
         if len(self.motion_dims) != len(self.motion_depths) or len(self.motion_dims) < 2:
             raise ValueError(
                 f"model config {self.name!r}: motion_dims {self.motion_dims} and motion_depths {self.motion_depths} "
@@ -94,7 +103,7 @@ class LivePortraitConfig:
     def _check_sides(self) -> None:
         checks = (
             ("num_down_blocks", 2**self.num_down_blocks, self.image_px),
-            ("motion_dims", 4 * 2 ** (len(self.motion_dims) - 1), self.image_px),
+            ("motion_dims", 4 * 2 ** (len(self.motion_dims) - 1), self.motion_px),
             ("hourglass_blocks", 2**self.hourglass_blocks, self.image_px >> self.num_down_blocks),
         )
         for name, factor, side in checks:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -106,10 +107,13 @@ class MotionExtractor(nn.Module):
 
     def __init__(self, config: LivePortraitConfig) -> None:
         super().__init__()
+        self.side_px = config.motion_px
         self.detector = MotionDetector(config)
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> Motion:
-        """RGB in 0-1 -> Motion; bins become degrees here, once."""
+        """RGB in 0-1 -> Motion; bins become degrees here, once. Larger pictures are shrunk by area."""
+        if image.shape[-1] > self.side_px:
+            image = F.interpolate(image, size=(self.side_px, self.side_px), mode="area")
         heads: MotionLogits = self.detector(image)
         return Motion(
             pitch_deg=angle_from_bins(heads.pitch),
