@@ -1,7 +1,7 @@
 """A folder of shards -> a loader whose n-th batch belongs to step n, so that a run resumes with the same batches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lightning
@@ -97,11 +97,17 @@ class PairData(lightning.LightningDataModule):
         return next((rows for until, rows in self.stage_rows if step < until), 0) or self.batch_size
 
     def watched(self, num_rows: int) -> Batch:
-        """The same rows every time, held out where the shards have a val split; for sample grids."""
+        """The same rows every time, most of them cross rows, for sample grids.
+
+        Held out where the val split has every species that the train split has; else from the train split.
+        """
         self.read()
-        sampler = self.val or self.train
-        assert sampler is not None
-        return sampler.batch(0, num_rows, self.side_px, self.side_px * self.target_scale, rank=10_000)
+        assert self.train is not None
+        held_out = self.val is not None and self.val.species >= self.train.species
+        clips = self.val.clips if self.val is not None and held_out else self.train.clips
+        mixture = replace(self.mixture, cross_frac=max(0.6, self.mixture.cross_frac))
+        sampler = PairSampler(clips, mixture, self.augment, seed=self.seed + 1)
+        return sampler.batch(0, num_rows, self.side_px, self.side_px * self.target_scale)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the steps from `first_step` on."""

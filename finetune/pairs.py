@@ -124,6 +124,11 @@ class PairSampler:
             present = sorted({SPECIES[clip.species] for clip in clips})
             raise ValueError(f"the shards hold {', '.join(present)} only, data.mixture.species gives those no share")
 
+    @property
+    def species(self) -> set[int]:
+        """Species that rows can show; positions in SPECIES."""
+        return {species for _, _, species in self.groups}
+
     def describe(self) -> str:
         """One line: what is there to draw from."""
         parts = []

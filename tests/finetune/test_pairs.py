@@ -5,7 +5,9 @@ import torch
 from data_pipeline.records import SPECIES
 from finetune.augment import Augment
 from finetune.clips import ClipPool
+from finetune.datamodule import PairData
 from finetune.pairs import Mixture, PairSampler
+from tests.finetune.conftest import sample, write_shards
 
 PLAIN = Augment(flip_prob=0.0, scale=(1.0, 1.0), shift_frac=0.0, roll_deg=0.0, colour=0.0)
 
@@ -116,3 +118,12 @@ def test_pictures_are_rgb_between_0_and_1(clips):
     assert batch.source.dtype == torch.float32
     assert 0 <= float(batch.source.min()) <= float(batch.source.max()) <= 1
     assert np.isfinite(batch.source.numpy()).all()
+
+
+def test_watched_rows_show_every_species_of_training(shards, tmp_path):
+    write_shards(tmp_path, [sample("cat-1", "cat"), sample("human-1", "human")])
+    write_shards(tmp_path, [sample("cat-9", "cat", split="val")], "val")
+    data = PairData(shards=tmp_path, side_px=32)
+    assert set(data.watched(12).species.tolist()) == {0, 1}
+    write_shards(tmp_path, [sample(f"{s}-9", s, split="val", exact=False) for s in ("cat", "human")], "val")
+    assert not PairData(shards=tmp_path, side_px=32).watched(12).has_truth.any()
