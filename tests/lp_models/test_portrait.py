@@ -149,3 +149,14 @@ print("torch._dynamo" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_motion_network_shrinks_larger_pictures_to_its_own_side() -> None:
+    model = build("tiny").eval()
+    image = pictures(model.config)
+    side = model.config.image_px // 2
+    small = torch.nn.functional.interpolate(image, size=(side, side), mode="area")
+    with torch.no_grad():
+        model.motion.side_px = side
+        shrunk, given = model.motion(image), model.motion(small)
+    assert all(torch.equal(a, b) for a, b in zip(shrunk, given, strict=True))
