@@ -26,9 +26,12 @@ POINT_SIGMA = 0.07
 
 
 def quiet_ultralytics() -> None:
-    """Switch off ultralytics' network look-ups, analytics, auto-installs and home-folder settings before its import."""
+    """Import ultralytics with its network look-ups, analytics, auto-installs and home-folder settings switched off.
+
+    Its import also replaces `PIL.Image.open` by one that wants a HEIF package for whatever is no picture; undo that, or
+    every later look at a video would fail.
+    """
     settings = Path(tempfile.gettempdir()) / "pawtrait-ultralytics"
-    settings.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
@@ -36,6 +39,14 @@ def quiet_ultralytics() -> None:
         "YOLO_CONFIG_DIR": str(settings),
     }.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
+    from PIL import Image
+
+    pillows_own = Image.open
+    import ultralytics.utils
+
+    assert ultralytics.utils
+    Image.open = pillows_own
 
 
 def new_pose_model(scale: str = "n") -> "torch.nn.Module":

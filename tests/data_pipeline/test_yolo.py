@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, UnidentifiedImageError
 
 from data_pipeline.detector_training import DetectorTrainer, DetectorTraining, TorchHeads, collate, read_dataset
 from data_pipeline.head_augment import LabelledImage
@@ -30,6 +31,14 @@ def test_ultralytics_is_kept_off_the_network() -> None:
     assert os.environ["YOLO_OFFLINE"] == "true"
     assert os.environ["YOLO_AUTOINSTALL"] == "false"
     assert Path(os.environ["YOLO_CONFIG_DIR"]).is_dir()
+
+
+def test_ultralytics_leaves_pillow_as_it_was(tmp_path: Path) -> None:
+    quiet_ultralytics()
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"no picture" * 9)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(path)
 
 
 def test_the_network_has_our_species_and_points_and_needs_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
