@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from data_pipeline.records import FLIPPED_POINTS, SPECIES, Species, Split
+from data_pipeline.video import read_frames
 
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 POINT_COLUMNS = ("reye", "leye", "nose", "mouthl", "mouthr")
@@ -165,8 +166,6 @@ def read_people(root: Path, ship_only: bool = True) -> Iterator[tuple[HeadPhoto,
         root: folder with manifest.csv, human_heads.csv and human/*.mp4.
         ship_only: only clips whose licence lets weights trained on them be passed on.
     """
-    import av
-
     for name in ("manifest.csv", "human_heads.csv"):
         if not (root / name).is_file():
             raise LabelError(f"{root / name} does not exist: data.people must be a corpus folder (or null)")
@@ -180,26 +179,23 @@ def read_people(root: Path, ship_only: bool = True) -> Iterator[tuple[HeadPhoto,
         info = clips[clip]
         if ship_only and info["ship"] != "1":
             continue
-        with av.open(str(root / info["path"])) as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index not in wanted:
-                    continue
-                head = _head({**wanted[index], "species": "human"})
-                photo = HeadPhoto(
-                    path=Path(f"human/{Path(clip).stem}_{index:05d}.jpg"),
-                    split=identity_split(info["identity"]),
-                    heads=(head,) if head else (),
-                    complete=float(info["multi_rate"] or 0) < 0.05,
-                    subset="corpus",
-                    identity=info["identity"],
-                )
-                yield photo, frame.to_ndarray(format="rgb24")
+        for index, frame in enumerate(read_frames(root / info["path"])):
+            if index not in wanted:
+                continue
+            head = _head({**wanted[index], "species": "human"})
+            photo = HeadPhoto(
+                path=Path(f"human/{Path(clip).stem}_{index:05d}.jpg"),
+                split=identity_split(info["identity"]),
+                heads=(head,) if head else (),
+                complete=float(info["multi_rate"] or 0) < 0.05,
+                subset="corpus",
+                identity=info["identity"],
+            )
+            yield photo, frame
 
 
 def read_puppets(root: Path, frames_per_clip: int = 4) -> Iterator[tuple[HeadPhoto, UInt8[np.ndarray, "H W 3"]]]:
     """Stills and evenly spaced clip frames of an `lp-puppets` folder, with their exact boxes and points."""
-    import av
-
     manifest = root / "manifest.json"
     if not manifest.is_file():
         raise LabelError(f"{manifest} does not exist: data.puppets must be a folder that lp-puppets wrote (or null)")
@@ -214,18 +210,17 @@ def read_puppets(root: Path, frames_per_clip: int = 4) -> Iterator[tuple[HeadPho
         if species not in SPECIES:
             continue
         keep = {int(t) for t in np.linspace(0, len(boxes) - 1, min(frames_per_clip, len(boxes)))}
-        with av.open(str(media)) as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index in keep:
-                    head = Head(species=species, box_xyxy=boxes[index], points_xy=points[index])
-                    photo = HeadPhoto(
-                        path=Path(f"puppets/{identity}-{stem}-{index:05d}.jpg"),
-                        split="train",
-                        heads=(head,),
-                        subset="puppet",
-                        identity=identity,
-                    )
-                    yield photo, frame.to_ndarray(format="rgb24")
+        for index, frame in enumerate(read_frames(media)):
+            if index in keep:
+                head = Head(species=species, box_xyxy=boxes[index], points_xy=points[index])
+                photo = HeadPhoto(
+                    path=Path(f"puppets/{identity}-{stem}-{index:05d}.jpg"),
+                    split="train",
+                    heads=(head,),
+                    subset="puppet",
+                    identity=identity,
+                )
+                yield photo, frame
 
 
 def yolo_lines(photo: HeadPhoto, height_px: int, width_px: int) -> list[str]:

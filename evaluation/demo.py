@@ -16,6 +16,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from data_pipeline.cli_errors import user_errors
+from data_pipeline.shards import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,7 @@ class Ledger:
             "command": step.command,
             "says": step.says,
         }
-        aside = self.path.with_suffix(".part")
-        aside.write_text(json.dumps(self.entries, indent=1))
-        aside.replace(self.path)
+        write_text(self.path, json.dumps(self.entries, indent=1))
 
     def forget(self, steps: Sequence[Step]) -> None:
         """Make these steps run again: what they read has changed."""

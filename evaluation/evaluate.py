@@ -16,6 +16,7 @@ import numpy as np
 from data_pipeline.photo import encode_jpeg
 from data_pipeline.progress import track
 from data_pipeline.records import Species
+from data_pipeline.shards import write_text
 from data_pipeline.video import write_video
 from evaluation.methods import Method
 from evaluation.metrics.catalog import METRICS
@@ -201,9 +202,7 @@ def write_rows(path: Path, rows: Sequence[PairRow]) -> None:
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Summary -> JSON without NaN."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(summary, indent=1, allow_nan=False, default=str))
-    os.replace(part, path)  # noqa: PTH105
+    write_text(path, json.dumps(summary, indent=1, allow_nan=False, default=str))
 
 
 def _runs(

@@ -1,11 +1,11 @@
 """Evaluations -> one HTML file that holds everything: tables, figures, videos, failures, where it comes from."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from data_pipeline import html
+from data_pipeline.shards import write_text
 from evaluation.evaluate import Evaluation, Example
 from evaluation.figures import grouped_bars, legend, radar
 from evaluation.metrics.catalog import BY_NAME, METRICS, Metric
@@ -63,9 +63,7 @@ def write_report(
     if evaluations:
         sections += [definitions_section(evaluations), provenance_section(evaluations)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(html.page(title, sections, subtitle), encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105
+    write_text(path, html.page(title, sections, subtitle))
     return path
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline.progress import track
 from data_pipeline.records import SPECIES, MediaKind, Split
+from data_pipeline.video import read_frames
 
 NUM_LANDMARKS = 70
 """The 68 of the usual layout and the two iris centres (docs/puppets.md)."""
@@ -145,15 +146,12 @@ def to_clip(members: dict[str, Any], stride: int, with_labels: bool) -> Clip:
 
 
 def _video_jpegs(key: str, members: dict[str, Any], num_frames: int, keep: range) -> Iterator[bytes]:
-    import av
-
     if "mp4" not in members:
         raise ShardError(f"sample {key}: a video without an mp4 member; run lp-curate again")
     found = 0
-    with av.open(io.BytesIO(members["mp4"]), "r") as container:
-        for found, frame in enumerate(container.decode(video=0), start=1):
-            if found - 1 in keep:
-                yield encode_jpeg(frame.to_ndarray(format="rgb24"))
+    for found, frame in enumerate(read_frames(members["mp4"]), start=1):
+        if found - 1 in keep:
+            yield encode_jpeg(frame)
     if found < num_frames:
         raise ShardError(f"sample {key}: {found} frames in the video, {num_frames} in its json; run lp-curate again")
 
