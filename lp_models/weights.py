@@ -1,72 +1,76 @@
-"""A weights directory <-> a model; strict, without ever unpickling anything but tensors.
-
-A directory of ours holds five `<official stem>.safetensors` and `model.json`. The official layouts are read too: the
-same stems as `.pth`, flat or below `base_models/` and `retargeting_models/`; a directory without `model.json` is taken
-to be of official size.
-"""
+"""A weights directory or a checkpoint file <-> a model: strict both ways."""
 
 import hashlib
 import json
-import os
-import pickle
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lp_models.checkpoint import read_checkpoint
 from lp_models.config import LivePortraitConfig
+from lp_models.layout import CARD, FORMAT, STARTER, STEMS, STITCHING_PARTS, open_folder, read_card, resolve_weights
 from lp_models.portrait import LivePortrait
+from lp_models.state_files import (
+    WeightsError,
+    check_finite,
+    pth_bytes,
+    read_state,
+    safetensors_bytes,
+    staged,
+)
 
-FORMAT = 1
-STEMS = {
-    "appearance": "appearance_feature_extractor",
-    "motion": "motion_extractor",
-    "warping": "warping_module",
-    "generator": "spade_generator",
-    "stitching": "stitching_retargeting_module",
-}
-STITCHING_PARTS = {"stitching": "retarget_shoulder", "lip": "retarget_mouth", "eye": "retarget_eye"}
-"""Child of our stitching module -> its name in the official file."""
-SUBFOLDERS = ("", "base_models_v1.1", "base_models", "retargeting_models", "../liveportrait/retargeting_models")
-"""Where a stem may lie. The last one: upstream drives animals with the human stitching file of the sibling folder."""
-STARTER = Path(__file__).resolve().parent / "starter"
+__all__ = [
+    "STARTER",
+    "STEMS",
+    "STITCHING_PARTS",
+    "WeightsError",
+    "load_pretrained",
+    "read_card",
+    "read_state",
+    "resolve_weights",
+    "save_official",
+    "save_pretrained",
+]
 
 StateDict = dict[str, Tensor]
+Layout = Literal["ours", "official"]
 
 
-class WeightsError(ValueError):
-    """A weights directory cannot be used; one sentence names the file, the fault and the remedy."""
+def load_pretrained(weights: str | Path, device: str | torch.device = "cpu") -> LivePortrait:
+    """Read weights into a float32 model in eval mode; later changes of the files do not reach it.
 
-
-def resolve_weights(name_or_dir: str | Path) -> Path:
-    """`starter` -> the weights shipped with the package; anything else must be a directory.
+    Args:
+        weights: whatever `resolve_weights` takes: a name, a directory (ours or in an official layout), or a checkpoint
+            of lp-finetune, of which the moving average is taken.
+        device: where the model goes.
 
     Raises:
-        WeightsError: there is no such directory.
+        WeightsError: a file is missing, damaged, unsafe, or does not fit the model; one sentence says which and
+            what to do.
     """
-    if str(name_or_dir) == "starter":
-        if not (STARTER / "model.json").is_file():
-            raise WeightsError(
-                f"{STARTER}: this installation has no starter weights; give the path of a weights directory"
-            )
-        return STARTER
-    path = Path(name_or_dir).expanduser()
-    if str(name_or_dir) == "official" and not path.is_dir():
-        raise WeightsError(
-            "the official weights are not shipped; download them and give the directory that holds base_models/"
-        )
-    if not path.is_dir():
-        raise WeightsError(f"{path} is not a directory; give a weights directory or the name starter")
-    return path
+    path = resolve_weights(weights)
+    if path.is_file():
+        checkpoint = read_checkpoint(path)
+        model = empty_model(checkpoint.config)
+        for child in STEMS:
+            fill(model, child, checkpoint.part(child), path)
+        return model.to(device).eval()
+    found = open_folder(path)
+    model = empty_model(found.config)
+    for child in STEMS:
+        file = found.file(child)
+        found.check_sum(file)
+        fill(model, child, network_state(child, read_state(file), file), file)
+    return model.to(device).eval()
 
 
 def save_pretrained(
     model: LivePortrait, directory: str | Path, extra: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
 ) -> Path:
-    """Write the five weight files, then model.json; files appear whole.
+    """Write five `.safetensors` files and model.json; all of them appear, or none.
 
     Args:
         model: any size.
@@ -78,177 +82,105 @@ def save_pretrained(
         The directory.
 
     Raises:
-        WeightsError: a weight is not finite, or overflows in `dtype`.
+        WeightsError: a weight is not finite, or overflows in `dtype`, or a file cannot be written.
     """
-    from safetensors.torch import save_file
+    return _save(model, Path(directory), "ours", extra, dtype)
 
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    card = dict(extra or {})
-    parts: dict[str, Path] = {}
+
+def save_official(
+    model: LivePortrait, directory: str | Path, extra: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Write `.pth` files that upstream's code loads, in base_models/ and retargeting_models/, and model.json.
+
+    Upstream ignores model.json; it makes the folder loadable here at any size, and checkable.
+
+    Args, returned value and errors are those of `save_pretrained`.
+    """
+    return _save(model, Path(directory), "official", extra, dtype)
+
+
+def file_contents(model: LivePortrait, layout: Layout, dtype: torch.dtype, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The five weight files of a model, one at a time: name below the folder, content.
+
+    Raises:
+        WeightsError: a weight is not finite, or overflows in `dtype`; the message names the file in `folder`.
+    """
     for child, stem in STEMS.items():
-        name = f"{stem}.safetensors"
-        state = {
-            key: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
-            for key, value in _file_state(model, child).items()
-        }
-        _check_finite(state, folder / name, "train with a lower learning rate, or save as float32")
-        parts[name] = folder / f"{name}.part"
-        save_file(state, parts[name], metadata={"format": "pt"})
-    content = {
-        "format": FORMAT,
-        "config": model.config.as_dict(),
-        "dtype": str(dtype).removeprefix("torch."),
-        "species": list(card.pop("species", [])),
-        "provenance": card,
-        "files": {name: {"sha256": _sha256(part), "bytes": part.stat().st_size} for name, part in parts.items()},
-    }
-    parts["model.json"] = folder / "model.json.part"
-    parts["model.json"].write_text(json.dumps(content, indent=2) + "\n")
-    for name, part in parts.items():
-        os.replace(part, folder / name)  # noqa: PTH105  (house rule: write, then os.replace)
-    return folder
-
-
-def save_official(model: LivePortrait, directory: str | Path) -> Path:
-    """Write `.pth` files in the layout that upstream's code loads: base_models/ and retargeting_models/."""
-    folder = Path(directory)
-    for child, stem in STEMS.items():
-        module: nn.Module = getattr(model, child)
         sub = "retargeting_models" if child == "stitching" else "base_models"
-        path = folder / sub / f"{stem}.pth"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if child == "stitching":
-            state: Any = {
-                name: {f"module.{key}": value.cpu() for key, value in module.get_submodule(part).state_dict().items()}
-                for part, name in STITCHING_PARTS.items()
-            }
+        name = f"{stem}.safetensors" if layout == "ours" else f"{sub}/{stem}.pth"
+        state = _flat(model, child)
+        state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+        check_finite(state, folder / name, "train with a lower learning rate, or save as float32")
+        if layout == "ours":
+            yield name, safetensors_bytes(state)
+        elif child == "stitching":
+            parts = {part: dict(_part_entries(state, part)) for part in STITCHING_PARTS.values()}
+            yield name, pth_bytes({part: {f"module.{k}": v for k, v in parts[part].items()} for part in parts})
         else:
-            state = {key: value.cpu() for key, value in module.state_dict().items()}
-        part_path = path.with_name(path.name + ".part")
-        torch.save(state, part_path)
-        os.replace(part_path, path)  # noqa: PTH105
-    return folder
+            yield name, pth_bytes(state)
 
 
-def load_pretrained(directory: str | Path, device: str | torch.device = "cpu") -> LivePortrait:
-    """Read a weights directory (ours or the official layout) into a float32 model in eval mode.
-
-    Raises:
-        WeightsError: a file is missing, damaged, unsafe, or does not fit the model; one sentence says which and
-            what to do.
-    """
-    folder = Path(directory)
-    if not folder.is_dir():
-        raise WeightsError(f"{folder} is not a directory; give the directory that holds the weight files")
-    card = read_card(folder)
-    config = LivePortraitConfig.from_dict(card["config"]) if card else LivePortraitConfig.named("official")
+def empty_model(config: LivePortraitConfig) -> LivePortrait:
+    """A model without numbers, to be filled."""
     with torch.device("meta"):
-        model = LivePortrait(config)
-    for child, stem in STEMS.items():
-        path = _find(folder, stem)
-        _check_sum(path, card)
-        state = read_state(path)
-        state = _stitching_state(state, path) if child == "stitching" else _plain_state(state)
-        _fit(getattr(model, child), state, path, config.name)
-    return model.to(device).eval()
+        return LivePortrait(config)
 
 
-def read_card(directory: str | Path) -> dict[str, Any]:
-    """The content of model.json (config, species, provenance, files); empty if the directory has none.
+def network_state(child: str, content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a weight file holds -> the entries of one network of ours, under our names.
 
     Raises:
-        WeightsError: the file is damaged or of a newer format.
+        WeightsError: a part of the stitching file is missing.
     """
-    path = Path(directory) / "model.json"
-    if not path.is_file():
-        return {}
-    try:
-        card = json.loads(path.read_text())
-        config, number = card["config"], card["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} is damaged ({_one_line(error)}); export or download the weights again") from error
-    if number != FORMAT:
-        raise WeightsError(f"{path} has format {number}, this version reads {FORMAT}; update pawtrait")
-    try:
-        LivePortraitConfig.from_dict(config)
-    except (ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} does not describe a model: {_one_line(error)}; export the weights again") from error
-    return card
+    if child != "stitching":
+        # Data-parallel training leaves `module.` before every name.
+        return {key.removeprefix("module."): value for key, value in content.items()}
+    result: dict[str, Any] = {}
+    for part, name in STITCHING_PARTS.items():  # other entries of that file are upstream's own business
+        entries = dict(_part_entries(content, name))
+        if not entries:
+            raise WeightsError(f"{path} has no part {name}; use the complete stitching_retargeting_module file")
+        result |= {f"{part}.{key}": value for key, value in entries.items()}
+    return result
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """The tensors of one `.safetensors` or `.pth` file, on the CPU.
+def fill(model: LivePortrait, child: str, state: dict[str, Any], path: Path) -> None:
+    """Put the entries of one network into the model, strictly; floating-point values become float32 copies.
 
     Raises:
-        WeightsError: the file is not a complete file of tensors, or holds something else than tensors.
+        WeightsError: a name, a shape or a type does not fit, or a number is not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    _check_head(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            # torch warns about old pickle protocols before it refuses them; the error below says it better.
-            warnings.simplefilter("ignore", UserWarning)
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    module: nn.Module = model.get_submodule(child)
+    wanted, name = module.state_dict(), model.config.name
+    if missing := [key for key in wanted if key not in state]:
         raise WeightsError(
-            f"{path} was refused: it holds something other than tensors, which could run code; use files from the "
-            "publisher or a .safetensors conversion"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or cut off ({_one_line(error)}); download or export it again") from error
-    if not isinstance(state, dict):
-        raise WeightsError(
-            f"{path} holds a {type(state).__name__}, not named tensors; use an official or exported file"
+            f"{path} lacks {_listed(missing)}; it is no such file of {name} size: give another one, or the model.json "
+            "that belongs to it"
         )
-    return state
+    if unexpected := [key for key in state if key not in wanted]:
+        raise WeightsError(f"{path} has unknown {_listed(unexpected)}; is it of {name} size? Check model.json")
+    for key, target in wanted.items():
+        value = state[key]
+        if not isinstance(value, Tensor) or value.shape != target.shape:
+            found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise WeightsError(
+                f"{path}: {key} is {found}, the {name} model wants {list(target.shape)}; use weights of this size or "
+                "the config they were made with"
+            )
+        if not _is_plain(value) or value.is_floating_point() != target.is_floating_point():
+            raise WeightsError(
+                f"{path}: {key} is a {value.layout} tensor of {value.dtype}, the model wants {target.dtype}; use "
+                "weights that are not compressed"
+            )
+    # A copy: what torch maps from a file changes with the file.
+    tensors = {key: state[key].to(target.dtype, copy=True) for key, target in wanted.items()}
+    check_finite(tensors, path, "the training had diverged: use an earlier checkpoint")
+    module.load_state_dict(tensors, strict=True, assign=True)
 
 
-def _find(folder: Path, stem: str) -> Path:
-    for sub in SUBFOLDERS:
-        for suffix in (".safetensors", ".pth"):
-            path = folder / sub / f"{stem}{suffix}"
-            if path.is_file():
-                return path
-    raise WeightsError(
-        f"{folder} has no {stem}.safetensors or {stem}.pth (nor below base_models/ or retargeting_models/); "
-        "export or download the complete set of five files"
-    )
-
-
-def _check_head(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(64).lstrip()
-    if not head:
-        raise WeightsError(f"{path} is empty; download or export it again")
-    if head.startswith(b"<"):
-        raise WeightsError(f"{path} is a web page, not weights; the download was answered with HTML: download it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path} is a git-lfs pointer, not weights; fetch the real file with git lfs pull")
-
-
-def _check_sum(path: Path, card: dict[str, Any]) -> None:
-    known = card.get("files", {}).get(path.name, {}).get("sha256")
-    if known and known != _sha256(path):
-        raise WeightsError(
-            f"{path} is not the file that model.json was written with (sha256 differs): it was changed or cut off; "
-            "export or download the weights again"
-        )
-
-
-def _check_finite(state: StateDict, path: Path, remedy: str) -> None:
-    for key, value in state.items():
-        if not bool(value.isfinite().all()):
-            raise WeightsError(f"{path}: {key} holds numbers that are not finite; {remedy}")
-
-
-def _file_state(model: LivePortrait, child: str) -> StateDict:
+def _flat(model: LivePortrait, child: str) -> StateDict:
     """The tensors of one file: official names, the stitching parts in the flat form of public conversions."""
-    module: nn.Module = getattr(model, child)
+    module: nn.Module = model.get_submodule(child)
     if child != "stitching":
         return dict(module.state_dict())
     return {
@@ -258,26 +190,29 @@ def _file_state(model: LivePortrait, child: str) -> StateDict:
     }
 
 
-def _plain_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Data-parallel training leaves `module.` before every name."""
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _stitching_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Nested (official) or flat (converted) parts -> the names of our stitching module; other entries are ignored."""
-    result: dict[str, Any] = {}
-    for part, name in STITCHING_PARTS.items():
-        entries = dict(_part_entries(state, name))
-        if not entries:
-            raise WeightsError(f"{path} has no part {name}; use the complete stitching_retargeting_module file")
-        result |= {f"{part}.{key}": value for key, value in entries.items()}
-    return result
+def _save(model: LivePortrait, folder: Path, layout: Layout, extra: dict[str, Any] | None, dtype: torch.dtype) -> Path:
+    provenance = dict(extra or {})
+    card = {
+        "format": FORMAT,
+        "config": model.config.as_dict(),
+        "dtype": str(dtype).removeprefix("torch."),
+        "species": list(provenance.pop("species", [])),
+        "provenance": provenance,
+    }
+    files: dict[str, Any] = {}
+    with staged(folder) as aside:
+        for name, content in file_contents(model, layout, dtype, folder):
+            aside(name).write_bytes(content)
+            files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        aside(CARD).write_text(json.dumps(card | {"files": files}, indent=2) + "\n")
+    return folder
 
 
 def _part_entries(state: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """The entries of one part of the stitching file, nested (official) or flat (converted)."""
     nested = state.get(name)
     if isinstance(nested, dict):
-        yield from ((key.replace("module.", ""), value) for key, value in nested.items())
+        yield from ((str(key).replace("module.", ""), value) for key, value in nested.items())
     for key, value in state.items():
         for prefix in (f"{name}_module.", f"{name}."):
             if key.startswith(prefix):
@@ -285,36 +220,9 @@ def _part_entries(state: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]
                 break
 
 
-def _fit(module: nn.Module, state: dict[str, Any], path: Path, config_name: str) -> None:
-    """Load strictly; floating-point values become float32."""
-    wanted = module.state_dict()
-    if missing := [key for key in wanted if key not in state]:
-        raise WeightsError(
-            f"{path} lacks {_listed(missing)}; it is not a {config_name} file of this kind: give another one"
-        )
-    if unexpected := [key for key in state if key not in wanted]:
-        raise WeightsError(f"{path} has unknown {_listed(unexpected)}; is it a {config_name} file? Check model.json")
-    for key, target in wanted.items():
-        value = state[key]
-        if not isinstance(value, Tensor) or value.shape != target.shape:
-            found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise WeightsError(
-                f"{path}: {key} is {found}, the {config_name} model wants {list(target.shape)}; "
-                "use weights of this size or the config they were made with"
-            )
-    tensors = {key: state[key].to(target.dtype) for key, target in wanted.items()}
-    _check_finite(tensors, path, "the training had diverged: use an earlier checkpoint")
-    module.load_state_dict(tensors, strict=True, assign=True)
+def _is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_quantized and not value.is_complex()
 
 
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

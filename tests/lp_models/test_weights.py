@@ -10,8 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lp_models import LivePortrait, LivePortraitConfig, WeightsError, load_pretrained, resolve_weights, save_pretrained
-from lp_models import weights as module
+from lp_models import LivePortrait, LivePortraitConfig, WeightsError, load_pretrained, save_pretrained
 from lp_models.weights import STEMS, read_card, save_official
 
 
@@ -99,7 +98,46 @@ def test_the_official_layout_is_written_and_read(
     assert sorted(parts) == ["retarget_eye", "retarget_mouth", "retarget_shoulder"]
     assert all(key.startswith("module.mlp.") for part in parts.values() for key in part)
     monkeypatch.setattr(LivePortraitConfig, "named", lambda name: model.config)  # tiny stands in for official
+    (tmp_path / "model.json").unlink()
     assert_same_state(model, load_pretrained(tmp_path))
+
+
+def load_as_upstream_does(folder: Path, model: LivePortrait) -> LivePortrait:
+    """Strictly, without changing a name, except that every `module.` goes out of the stitching file's parts."""
+    loaded = LivePortrait(model.config)
+    for child in ("appearance", "motion", "warping", "generator"):
+        state = torch.load(folder / "base_models" / f"{STEMS[child]}.pth", map_location=lambda storage, _: storage)
+        loaded.get_submodule(child).load_state_dict(state)
+    parts = torch.load(folder / "retargeting_models" / f"{STEMS['stitching']}.pth", map_location="cpu")
+    for ours, theirs in (("stitching", "shoulder"), ("lip", "mouth"), ("eye", "eye")):
+        state = {key.replace("module.", ""): value for key, value in parts[f"retarget_{theirs}"].items()}
+        loaded.stitching.get_submodule(ours).load_state_dict(state)
+    return loaded
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_loader_of_upstream_reads_the_official_layout(
+    model: LivePortrait, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    loaded = load_as_upstream_does(save_official(model, tmp_path, dtype=dtype), model)
+    for key, value in model.state_dict().items():
+        expected = value.to(dtype).to(value.dtype) if value.is_floating_point() else value
+        assert torch.equal(loaded.state_dict()[key], expected), key
+
+
+def test_the_official_layout_of_any_size_is_read_with_its_card_and_checksums(
+    model: LivePortrait, tmp_path: Path
+) -> None:
+    save_official(model, tmp_path, {"species": ["dog"], "steps": 4})
+    assert_same_state(model, load_pretrained(tmp_path))
+    assert_same_state(model, load_pretrained(tmp_path / "base_models"))
+    assert read_card(tmp_path)["provenance"] == {"steps": 4}
+    path = tmp_path / "retargeting_models" / "stitching_retargeting_module.pth"
+    state = torch.load(path, weights_only=True)
+    state["retarget_eye"]["module.mlp.0.bias"] += 1
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match=r"stitching_retargeting_module.*model\.json.*sha256 differs"):
+        load_pretrained(tmp_path)
 
 
 def test_prefixes_extra_parts_and_a_missing_prefix_are_all_read(model: LivePortrait, directory: Path) -> None:
@@ -115,17 +153,6 @@ def test_prefixes_extra_parts_and_a_missing_prefix_are_all_read(model: LivePortr
     }
     torch.save(nested, directory / "stitching_retargeting_module.pth")
     assert_same_state(model, load_pretrained(directory))
-
-
-def test_animal_folders_take_their_newest_base_and_the_human_stitching(
-    model: LivePortrait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_official(model, tmp_path / "liveportrait")
-    animals = tmp_path / "liveportrait_animals"
-    animals.mkdir()
-    shutil.move(tmp_path / "liveportrait" / "base_models", animals / "base_models_v1.1")
-    monkeypatch.setattr(LivePortraitConfig, "named", lambda name: model.config)
-    assert_same_state(model, load_pretrained(animals))
 
 
 class Evil:
@@ -164,7 +191,6 @@ def plain_pickle(content: object) -> bytes:
 
 
 NORM = "detector.norm.weight"
-ONES = torch.ones(5)
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "missing file": (lambda d: (d / "motion_extractor.safetensors").unlink(), "motion_extractor", "complete set"),
     "missing key": (lambda d: resave(d, lambda s: s.pop(NORM)), NORM, "give another"),
@@ -196,10 +222,31 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "malicious plain pickle": (lambda d: as_pth(d, plain_pickle({"a": Evil()})), "was refused", "safetensors"),
     "random bytes": (lambda d: as_pth(d, bytes(range(256)) * 8), "motion_extractor.pth", "again|publisher"),
     "a list": (lambda d: as_pth(d, [torch.zeros(1)]), "holds a list", "official or exported"),
+    "a sparse tensor": (
+        lambda d: as_pth(d, load_file(d / "motion_extractor.safetensors") | {NORM: torch.ones(32).to_sparse()}),
+        f"{NORM} is a torch.sparse_coo",
+        "not compressed",
+    ),
+    "whole numbers": (
+        lambda d: resave(d, lambda s: s.update({NORM: torch.ones(32, dtype=torch.int64)})),
+        f"{NORM} is a .*int64",
+        "not compressed",
+    ),
+    "numbered entries": (lambda d: as_pth(d, {0: torch.zeros(1)}), "entries without names", "exported"),
     "no stitching part": (
         lambda d: resave(d, drop_stitching_part, "stitching_retargeting_module"),
         "no part retarget_eye",
         "complete",
+    ),
+    "nothing but a card": (
+        lambda d: [p.unlink() for p in d.glob("*.safetensors")],
+        "holds no weights",
+        "complete set of five",
+    ),
+    "card that lists no files": (
+        lambda d: (d / "model.json").write_text('{"format": 1, "config": {}, "files": [1]}'),
+        "model.json is damaged",
+        "again",
     ),
     "damaged card": (lambda d: (d / "model.json").write_text('{"format": 1'), "model.json is damaged", "again"),
     "newer card": (lambda d: (d / "model.json").write_text('{"format": 99, "config": {}}'), "format 99", "update"),
@@ -247,19 +294,3 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"fc\.bias"):
         save_pretrained(broken, tmp_path)
     assert not (tmp_path / "model.json").exists()
-
-
-def test_names_and_paths_resolve(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve_weights(directory) == directory
-    monkeypatch.setattr(module, "STARTER", directory)
-    assert resolve_weights("starter") == directory
-    monkeypatch.setattr(module, "STARTER", tmp_path / "none")
-    with pytest.raises(WeightsError, match="no starter weights"):
-        resolve_weights("starter")
-    with pytest.raises(WeightsError, match="not a directory"):
-        resolve_weights(tmp_path / "nowhere")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(WeightsError, match="download them"):
-        resolve_weights("official")
-    with pytest.raises(WeightsError, match="not a directory"):
-        load_pretrained(tmp_path / "nowhere")
