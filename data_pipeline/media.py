@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline import photo, video
+from data_pipeline.frame_rate import Timing, constant_rate
 from data_pipeline.records import MediaItem
+from data_pipeline.whole_file import shown
 
 TRUTH_SUFFIX = ".truth.npz"
 MASKS_SUFFIX = ".masks.npz"
@@ -36,18 +38,20 @@ def probe(path: Path, *, licence: str = "", origin: str = "", identity: str = ""
     """
     try:
         if path.stat().st_size == 0:
-            raise MediaError(f"{path} is empty; get a whole copy")
+            raise MediaError(f"{shown(path)} is empty; get a whole copy")
         source_id = source_id_of(path)
         is_photo = photo.is_photo(path)
         info = photo.read_info(path) if is_photo else video.read_info(path)
     except OSError as error:
         raise MediaError(
-            f"{path} cannot be read ({error.strerror or error}); check that it exists and its rights"
+            f"{shown(path)} cannot be read ({error.strerror or error}); check that it exists and its rights"
         ) from error
     except (photo.PhotoError, video.VideoError) as error:
         raise MediaError(str(error)) from error
     if min(info.height_px, info.width_px) < MIN_SIDE_PX:
-        raise MediaError(f"{path} is {info.width_px}x{info.height_px} pixels; at least {MIN_SIDE_PX} a side are needed")
+        raise MediaError(
+            f"{shown(path)} is {info.width_px}x{info.height_px} pixels; at least {MIN_SIDE_PX} a side are needed"
+        )
     truth_path = path.with_name(path.name.removesuffix(path.suffix) + TRUTH_SUFFIX)
     is_still = is_photo and info.num_frames == 1
     return MediaItem(
@@ -87,5 +91,36 @@ def exact_fps(path: Path) -> Fraction:
     """Frame rate as the container states it (30000/1001 stays that); 0 for a still."""
     try:
         return photo.read_info(path).fps if photo.is_photo(path) else video.read_info(path).fps
+    except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
+
+
+def read_timing(path: Path) -> Timing:
+    """When the frames of a file are shown, and the constant rate at which `read_steady_frames` gives them.
+
+    Raises:
+        MediaError: nothing can be read; the message names the file.
+    """
+    try:
+        return photo.read_timing(path) if photo.is_photo(path) else video.read_timing(path)
+    except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
+
+
+def read_steady_frames(path: Path, timing: Timing | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Frames at the constant rate `read_timing(path).fps`, so that an uneven file keeps its real timing.
+
+    A file of constant rate gives what `read_frames` gives; where the rate varies, frames are repeated and dropped.
+
+    Raises:
+        MediaError: nothing can be decoded; the message names the file.
+    """
+    timing = timing or read_timing(path)
+    if not timing.is_variable:
+        yield from read_frames(path)
+        return
+    try:
+        timed = photo.read_timed_animation(path) if photo.is_photo(path) else video.read_timed_frames(path)
+        yield from constant_rate(timed, timing.fps, timing.end_s)
     except (photo.PhotoError, video.VideoError) as error:
         raise MediaError(str(error)) from error

@@ -1,9 +1,7 @@
-"""Video files and bytes <-> RGB frames: the only file that calls PyAV, and decord for members we wrote ourselves."""
+"""Video files and bytes -> RGB frames with their times; decord reads the members that we wrote ourselves."""
 
 import io
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipeline.container import VideoError, decoded, name_of, opened
+from data_pipeline.frame_rate import TimedFrame, Timing, timing_of
+from data_pipeline.video_writer import encode_clip, write_video
+
+__all__ = [
+    "DEFAULT_FPS", "VideoError", "VideoInfo", "encode_clip", "is_variable_rate", "read_frames", "read_info",
+    "read_member", "read_timed_frames", "read_timestamps", "read_timing", "write_video",
+]  # fmt: skip
+
 DEFAULT_FPS = Fraction(25)
 """Used where a container states no rate; what ffmpeg and LivePortrait assume too."""
-
-
-class VideoError(ValueError):
-    """A video that cannot be read or written; the message names the file and says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,53 +38,20 @@ class VideoInfo:
     has_audio: bool
 
 
-@contextmanager
-def _open(source: Path | bytes) -> Iterator[Any]:
-    import av
-    import av.error
-
-    name = "a clip in memory" if isinstance(source, bytes) else str(source)
-    try:
-        # Hand over the open file: a dash or a colon in its name must not look like an option or a protocol.
-        handle = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-    except OSError as error:
-        raise VideoError(f"{name} cannot be opened ({_reason(error)}); check that it exists") from error
-    with handle:
-        try:
-            container = av.open(handle, mode="r")
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            message = f"{name} is not a video that can be read ({_reason(error)}); is it complete?"
-            raise VideoError(message) from error
-        with container:
-            if not container.streams.video:
-                raise VideoError(f"{name} has no video stream; give a file with pictures")
-            yield container
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _rotation_deg(frame: Any) -> int:  # noqa: ANN401
-    """PyAV gives the counter-clockwise angle of the display matrix."""
-    return int(round(-frame.rotation / 90.0) * 90) % 360
-
-
 def read_info(path: Path) -> VideoInfo:
     """Read a video's header and first frame.
 
     Raises:
         VideoError: not a readable video, or no frame in it.
     """
-    with _open(path) as container:
+    with opened(path) as container:
         stream = container.streams.video[0]
-        first = next(_decoded(container, str(path)))
-        rotation = _rotation_deg(first)
+        first = next(decoded(container, stream, name_of(path)))
+        rotation = int(round(-first.rotation / 90.0) * 90) % 360  # PyAV counts counter-clockwise
         height, width = (first.width, first.height) if rotation % 180 else (first.height, first.width)
-        rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
         return VideoInfo(
             num_frames=int(stream.frames or 0),
-            fps=Fraction(rate) if rate > 0 else DEFAULT_FPS,
+            fps=_stated_fps(stream),
             height_px=height,
             width_px=width,
             rotation_deg=rotation,
@@ -89,29 +59,9 @@ def read_info(path: Path) -> VideoInfo:
         )
 
 
-def _decoded(container: Any, name: str) -> Iterator[Any]:  # noqa: ANN401
-    """Every frame that decodes, in order of presentation; damaged packets are passed over."""
-    import av.error
-
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    failure, count = "", 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            frames = packet.decode() if packet is not None else []
-        except av.error.FFmpegError as error:
-            failure = _reason(error)
-            if isinstance(error, av.error.EOFError):
-                break
-            continue
-        yield from frames
-        count += len(frames)
-        if packet is None:
-            break
-    if count == 0:
-        raise VideoError(f"{name}: no frame can be decoded ({failure or 'the stream is empty'})")
+def _stated_fps(stream: Any) -> Fraction:  # noqa: ANN401
+    rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+    return Fraction(rate) if rate > 0 else DEFAULT_FPS
 
 
 def read_frames(source: Path | bytes, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -122,22 +72,100 @@ def read_frames(source: Path | bytes, start: int = 0, stop: int | None = None) -
     Raises:
         VideoError: not a video, or not one frame decodes.
     """
-    name = "a clip in memory" if isinstance(source, bytes) else str(source)
-    with _open(source) as container:
-        for number, frame in enumerate(_decoded(container, name)):
+    with opened(source) as container:
+        convert = _Upright()
+        for number, frame in enumerate(decoded(container, container.streams.video[0], name_of(source))):
             if stop is not None and number >= stop:
                 return
             if number >= start:
-                pixels = frame.to_ndarray(format="rgb24")
-                turns = _rotation_deg(frame) // 90
-                yield np.ascontiguousarray(np.rot90(pixels, -turns)) if turns else pixels
+                yield convert(frame)
+
+
+def read_timed_frames(source: Path | bytes) -> Iterator[TimedFrame]:
+    """Decode all frames with their exact presentation times, which start at 0.
+
+    Raises:
+        VideoError: not a video, or not one frame decodes.
+    """
+    with opened(source) as container:
+        stream = container.streams.video[0]
+        convert, period_s = _Upright(), 1 / _stated_fps(stream)
+        first_s = time_s = None
+        for frame in decoded(container, stream, name_of(source)):
+            time_s = _time_s(frame, Fraction(0) if time_s is None else time_s + period_s)
+            first_s = time_s if first_s is None else first_s
+            yield TimedFrame(time_s - first_s, convert(frame))
+
+
+def _time_s(frame: Any, otherwise: Fraction) -> Fraction:  # noqa: ANN401
+    return otherwise if frame.pts is None else frame.pts * frame.time_base
+
+
+class _Upright:
+    """Decoded frames -> upright RGB. Keeps the converter of one stream, which costs more to set up than to run.
+
+    One thread: a frame is too small to share out, and more threads take 30 % more time.
+    """
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._convert = VideoReformatter()
+
+    def __call__(self, frame: Any) -> UInt8[np.ndarray, "H W 3"]:  # noqa: ANN401
+        pixels = self._convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is not None:
+            pixels = _turned(pixels, np.frombuffer(matrix, np.int32)[:5])
+        return np.ascontiguousarray(pixels)
+
+
+def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply a display matrix: shown x = a x + c y, shown y = b x + d y; quarter turns and mirrors only."""
+    a, b, _, c, d = (int(v) for v in matrix)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels = pixels.transpose(1, 0, 2)
+        a, d = c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def read_timestamps(path: Path) -> list[float]:
     """Presentation time in seconds of every frame that decodes, starting at 0."""
-    with _open(path) as container:
-        times = [float(frame.time or 0.0) for frame in _decoded(container, str(path))]
+    with opened(path) as container:
+        times = [float(frame.time or 0.0) for frame in decoded(container, container.streams.video[0], name_of(path))]
     return [time - times[0] for time in times]
+
+
+def read_timing(path: Path) -> Timing:
+    """Read when every frame is shown: one pass over the file, in which nothing is decoded.
+
+    Raises:
+        VideoError: not a readable video.
+    """
+    import av.error
+
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        shown_at: list[tuple[int, int]] = []
+        try:
+            for packet in container.demux(stream):
+                ticks = packet.pts if packet.pts is not None else packet.dts
+                if ticks is not None and packet.size and not packet.is_discard:
+                    shown_at.append((ticks, packet.duration or 0))
+        except av.error.FFmpegError:
+            if not shown_at:
+                return Timing(fps=_stated_fps(stream), num_frames=0, is_variable=False, end_s=Fraction(0))
+        last_s = max(shown_at)[1] * stream.time_base if shown_at else Fraction(0)
+        return timing_of([ticks * stream.time_base for ticks, _ in shown_at], last_s, _stated_fps(stream))
+
+
+def is_variable_rate(path: Path) -> bool:
+    """Whether frames must be placed by their times: at the stated rate they would be shown when they were not meant.
+
+    Raises:
+        VideoError: not a readable video.
+    """
+    return read_timing(path).is_variable
 
 
 def read_member(data: bytes) -> UInt8[np.ndarray, "T H W 3"]:
@@ -147,7 +175,7 @@ def read_member(data: bytes) -> UInt8[np.ndarray, "T H W 3"]:
     """
     import decord
 
-    with _open(data) as container:
+    with opened(data) as container:
         is_aligned = container.streams.video[0].width % 32 == 0
     if not is_aligned:
         return np.stack(list(read_frames(data)))
@@ -158,125 +186,3 @@ def read_member(data: bytes) -> UInt8[np.ndarray, "T H W 3"]:
         raise VideoError(f"a shard's video member cannot be decoded ({str(error).splitlines()[0]})") from error
     del reader  # decord decodes ahead into memory for as long as a reader lives
     return frames
-
-
-def encode_clip(
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]], fps: Fraction | float, crf: int = 15, gop: int = 1
-) -> bytes:
-    """Frames -> the bytes of an mp4 that holds exactly them; gop=1 makes every frame a key frame."""
-    buffer = io.BytesIO()
-    _write(buffer, frames, Fraction(fps).limit_denominator(100_000), crf, gop, None)
-    return buffer.getvalue()
-
-
-def write_video(
-    path: Path,
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
-    fps: Fraction,
-    crf: int = 18,
-    gop: int = 48,
-    audio_from: Path | None = None,
-) -> int:
-    """Write an H.264 mp4 that plays in browsers; the file appears whole or not at all.
-
-    Odd sizes lose their last row or column (yuv420p). `audio_from`'s first audio stream is carried over, cut to the
-    length of the video.
-
-    Returns:
-        How many frames were written.
-
-    Raises:
-        VideoError: there is no frame, or frames differ in size.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.part{path.suffix or '.mp4'}")
-    try:
-        count = _write(aside, frames, fps, crf, gop, audio_from)
-        os.replace(aside, path)  # noqa: PTH105
-    finally:
-        aside.unlink(missing_ok=True)
-    return count
-
-
-def _write(
-    target: Path | io.BytesIO,
-    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
-    fps: Fraction,
-    crf: int,
-    gop: int,
-    audio_from: Path | None,
-) -> int:
-    import av
-
-    count, size = 0, (0, 0)
-    where = target if isinstance(target, io.BytesIO) else str(target)
-    # Moving the index to the front needs the file a second time, which a buffer cannot give.
-    options = {} if isinstance(target, io.BytesIO) else {"movflags": "+faststart"}
-    with av.open(where, mode="w", format="mp4", options=options) as container:
-        stream = None
-        sound = _Sound(container, audio_from) if audio_from else None
-        for frame in frames:
-            if stream is None:
-                size = frame.shape[:2]
-                stream = container.add_stream("libx264", rate=fps)
-                stream.height, stream.width = size[0] // 2 * 2, size[1] // 2 * 2
-                stream.pix_fmt = "yuv420p"
-                # One thread: the same frames give the same bytes on every machine.
-                stream.options = {"crf": str(crf), "g": str(gop), "preset": "veryfast", "threads": "1"}
-            if frame.shape[:2] != size:
-                raise VideoError(f"frame {count} is {frame.shape[:2]} pixels high and wide, the first one was {size}")
-            even = np.ascontiguousarray(frame[: stream.height, : stream.width])
-            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-            picture.pts = count
-            container.mux(stream.encode(picture))
-            count += 1
-        if stream is None:
-            raise VideoError("there is no frame to write; the input gave none")
-        container.mux(stream.encode())
-        if sound:
-            sound.write(float(count / fps))
-    return count
-
-
-class _Sound:
-    """The first audio stream of a file, re-encoded as AAC into a container."""
-
-    def __init__(self, container: Any, path: Path) -> None:  # noqa: ANN401
-        self.container = container
-        self.path = path
-        self.stream = None
-        with _open(path) as source:
-            if source.streams.audio:
-                rate = source.streams.audio[0].rate or 44_100
-                self.stream = container.add_stream("aac", rate=rate, layout="stereo")
-
-    def write(self, seconds: float) -> None:
-        """Mux the sound up to this length."""
-        import av
-        import av.error
-
-        if self.stream is None:
-            return
-        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=self.stream.rate)
-        with _open(self.path) as source:
-            decoded = source.decode(source.streams.audio[0])
-            left = int(seconds * self.stream.rate)
-            position = 0
-            while left > 0:
-                try:
-                    frame = next(decoded, None)
-                except av.error.FFmpegError:
-                    break  # sound that breaks off ends early; the picture is already whole
-                for part in resampler.resample(frame):
-                    samples = part.to_ndarray()[:, :left].astype(np.float32)
-                    if samples.shape[1] == 0:
-                        break
-                    cut = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout="stereo")
-                    cut.rate, cut.pts = self.stream.rate, position
-                    cut.time_base = Fraction(1, self.stream.rate)
-                    self.container.mux(self.stream.encode(cut))
-                    position += samples.shape[1]
-                    left -= samples.shape[1]
-                if frame is None:
-                    break
-        self.container.mux(self.stream.encode())

@@ -27,6 +27,21 @@ def row_of(
     return row if row.shape[1] % 2 == 0 else np.concatenate((row, _gap(side_px, 1)), axis=1)
 
 
+def row_picture(
+    panels: Sequence[Callable[[Any], np.ndarray | None]], side_px: int
+) -> Callable[[Any], UInt8[np.ndarray, "side_px W 3"]]:
+    """What finds the panels in a step -> what makes the row of a step; panels that are None are left out.
+
+    A driver that is a motion template has no picture, and its row is source | result.
+    """
+
+    def picture(step: Any) -> UInt8[np.ndarray, "side_px W 3"]:  # noqa: ANN401
+        found = (panel(step) for panel in panels)
+        return row_of([panel for panel in found if panel is not None], side_px)
+
+    return picture
+
+
 def resized(image: UInt8[np.ndarray, "_H _W 3"], side_px: int) -> UInt8[np.ndarray, "side_px side_px 3"]:
     """A square of another size: averaged when smaller, cubic when larger."""
     if image.shape[:2] == (side_px, side_px):
