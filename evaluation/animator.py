@@ -1,96 +1,126 @@
-"""A photo + a driving video, in files or arrays -> animated frames, lazily."""
+"""A source + a driver, in files or arrays -> animated frames, lazily: the front door of this package."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipeline.crop import warp_crop
-from evaluation.driver import Footage, driving_square, open_footage
-from evaluation.driving import Balance, DrivingOptions, Region, Rules
-from evaluation.engine import Engine
-from evaluation.pasteback import paster, scaled_to_side
-from evaluation.source import Choice, HeadFinder, SourcePortrait, crop_source, read_photo
+from data_pipeline import media
+from evaluation.driver import Driver, Footage, driving_square, open_driver
+from evaluation.engine import Engine, Kind
+from evaluation.moved_photo import PhotoMover
+from evaluation.moved_video import VideoMover
+from evaluation.openings import OpeningReader
+from evaluation.options import Audio, Options
+from evaluation.performance import Performance
+from evaluation.source import HeadFinder, SourcePortrait, SourceVideo, crop_source, probe_source
+from evaluation.source_video import open_source_video
+from evaluation.steps import Step
+from evaluation.templates import MotionTemplate
+from lp_models.fast import Precision
 
-
-class Step(NamedTuple):
-    """Everything made for one driving frame."""
-
-    frame: UInt8[np.ndarray, "H W 3"]
-    """The result: the whole photo, or the crop without paste-back."""
-    result: UInt8[np.ndarray, "S S 3"]
-    """What the generator made."""
-    driving: UInt8[np.ndarray, "S S 3"]
-    """What the networks saw of the driver."""
+__all__ = ["Animation", "Animator", "Step", "load_detector", "usable_device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Animation:
-    """An animation that is made while it is iterated; iterate again to make it again."""
+    """An animation that is made while it is iterated; iterate again to make it again (a camera plays once)."""
 
     engine: Engine
-    source: SourcePortrait
-    footage: Footage
-    driving_from_crop: Float32[np.ndarray, "2 3"]
-    """Where the driving square lies in the driving frames."""
-    options: DrivingOptions
-    stitching: bool
-    pasteback: bool
+    portraits: tuple[SourcePortrait, ...] | SourceVideo
+    """The heads of a photo that are moved, or a video with one."""
+    driver: Driver
+    driving_from_crop: Float32[np.ndarray, "2 3"] | None
+    """Where the driving square lies in the driving frames; None for a template."""
+    options: Options
+    reader: OpeningReader | None = None
+    weights_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The source's name, for messages."""
+        return self.portraits.name if isinstance(self.portraits, SourceVideo) else self.portraits[0].name
 
     @property
     def fps(self) -> Fraction:
-        """Frames per second of the driver, exactly."""
-        return self.footage.fps
+        """Frames per second, exactly: of the source video, else of the driver."""
+        return self.portraits.fps if isinstance(self.portraits, SourceVideo) else self.driver.fps
 
     @property
     def num_frames(self) -> int:
-        """The driver's claim; what is iterated is what decodes."""
-        return self.footage.num_frames
+        """How many frames to expect; 0 when nobody knows. What is iterated is what decodes."""
+        count = self.performance().num_frames
+        if not isinstance(self.portraits, SourceVideo):
+            return count
+        return self.portraits.num_frames if self.is_still_driver else min(count, self.portraits.num_frames)
 
     @property
-    def audio_from(self) -> Path | None:
-        """The driving file when it has sound."""
-        return self.footage.path if self.footage.has_audio else None
+    def is_still_driver(self) -> bool:
+        """Whether one picture drives."""
+        return self.performance().is_still
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the result is one picture."""
+        return self.is_still_driver and not isinstance(self.portraits, SourceVideo)
+
+    def audio_from(self, priority: Audio = "driver") -> Path | None:
+        """The file whose sound belongs to the result: the driver's or the source's, whichever there is."""
+        driver = self.driver.path if isinstance(self.driver, Footage) and self.driver.has_audio else None
+        source = self.portraits.path if isinstance(self.portraits, SourceVideo) and self.portraits.has_audio else None
+        if priority == "none":
+            return None
+        return (driver or source) if priority == "driver" else (source or driver)
+
+    def performance(self) -> Performance:
+        """What the driver does, at this animation's rate."""
+        return Performance(self.engine, self.driver, self.driving_from_crop, self.reader, self.fps)
+
+    def template(self) -> MotionTemplate:
+        """The driver's motion, to be written and used again."""
+        performance = Performance(self.engine, self.driver, self.driving_from_crop, self.reader)
+        motion, openings = performance.whole()
+        eyes, lips = openings or (None, None)
+        return MotionTemplate(
+            motion=type(motion)(*(value.cpu() for value in motion)), fps=self.driver.fps, eye_ratios=eyes,
+            lip_ratios=lips, source=performance.driver_name, model=self.weights_name,
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """Result frames."""
-        return (step.frame for step in self.steps())
+        steps = self.steps(with_driver=False)
+        with closing(steps):
+            for step in steps:
+                yield step.frame
 
-    def steps(self) -> Iterator[Step]:
-        """Result frames with the crops beside them. Memory holds one small batch, however long the driver."""
-        waiting: list[np.ndarray] = []
-        side_px = self.engine.input_px
+    def steps(self, *, with_driver: bool = True) -> Generator[Step, None, None]:
+        """Result frames with the crops beside them; memory does not grow with the length.
 
-        def crops() -> Iterator[np.ndarray]:
-            for frame in self.footage.frames():
-                waiting.append(warp_crop(frame, self.driving_from_crop, side_px))
-                yield waiting[-1]
-
-        results = self.engine.animate(
-            self.source.crop, crops(), self.options, stitching=self.stitching, is_still=self.footage.is_still
-        )
-        apply = self._paster()
-        for result in results:
-            yield Step(apply(result), result, waiting.pop(0))
-
-    def _paster(self) -> Any:  # noqa: ANN401
-        if not self.pasteback:
-            return lambda result: result
-        output_px = self.engine.output_px
-        matrix = scaled_to_side(self.source.source_from_crop, self.engine.input_px, output_px)
-        return paster(self.source.image, matrix, output_px)
+        Args:
+            with_driver: give the driver's pictures too, even where its motion is known already.
+        """
+        if isinstance(self.portraits, SourceVideo):
+            mover = VideoMover(self.engine, self.portraits, self.performance(), self.options, self.reader)
+        else:
+            mover = PhotoMover(self.engine, self.portraits, self.performance(), self.options, self.reader)
+        return mover.steps(with_driver=with_driver)
 
 
 class Animator:
     """Moves portraits with the weights of one directory."""
 
-    def __init__(self, engine: Engine, detector: HeadFinder | None) -> None:
+    def __init__(
+        self, engine: Engine, detector: HeadFinder | None, reader: OpeningReader | None = None, weights_name: str = ""
+    ) -> None:
         self.engine = engine
         self.detector = detector
+        self.reader = reader
+        self.weights_name = weights_name
 
     @classmethod
     def from_pretrained(
@@ -99,15 +129,21 @@ class Animator:
         *,
         detector: HeadFinder | str | None = "starter",
         device: str = "auto",
-        batch_frames: int = 4,
+        batch_frames: int = 0,
+        engine: Kind = "fast",
+        precision: Precision | None = None,
+        openings: OpeningReader | None = None,
     ) -> "Animator":
-        """Load a weights directory, or the starter weights that come with the package.
+        """Load weights: the starter that comes with the package, downloaded ones, a directory or a checkpoint.
 
         Args:
-            weights: `starter` or a directory.
+            weights: starter, official, official_animals, a directory, or a .ckpt file of lp-finetune.
             detector: `starter`, any callable like it, or None when boxes or ready crops are given.
             device: auto, cpu, cuda, cuda:1, ...
-            batch_frames: frames generated at once: more is faster on a GPU and needs more memory.
+            batch_frames: frames generated at once: more is faster on a GPU and needs more memory; 0 chooses.
+            engine: fast, or plain for the readable networks.
+            precision: of the fast networks; None takes the best that the device has.
+            openings: reads how open eyes and lips are, for retargeting (`evaluation.openings.FaceMeshOpenings`).
 
         Raises:
             ValueError: the weights or the detector cannot be loaded; the message says what to do.
@@ -116,70 +152,52 @@ class Animator:
 
         place = usable_device(device)
         model = load_pretrained(resolve_weights(weights), place)
+        name = model.config.name
         finder = load_detector(detector) if isinstance(detector, str) else detector
-        return cls(Engine(model, place, batch_frames), finder)
+        return cls(Engine(model, place, batch_frames, kind=engine, precision=precision), finder, openings, name)
 
-    def animate(  # noqa: PLR0913 - the options of lp-animate, one by one
+    def animate(
         self,
         source: str | Path | UInt8[np.ndarray, "H W 3"],
-        driving: str | Path | UInt8[np.ndarray, "T H W 3"],
-        *,
-        relative: bool = True,
-        region: Region = "all",
-        driving_option: Balance = "expression-friendly",
-        rules: Rules = "human",
-        multiplier: float | int = 1.0,
-        stitching: bool = True,
-        pasteback: bool = True,
-        head: Choice = "largest",
-        source_box: Sequence[float | int] | None = None,
-        source_crop: bool = True,
-        source_scale: float | None = None,
-        driving_box: Sequence[float | int] | None = None,
-        driving_crop: bool = True,
-        driving_scale: float | None = None,
-        fps: Fraction | None = None,
-    ) -> Animation:  # fmt: skip
+        driving: str | Path | int | UInt8[np.ndarray, "T H W 3"],
+        options: Options | None = None,
+        **changes: Any,  # noqa: ANN401
+    ) -> Animation:
         """Find the heads now, and make the frames when the answer is iterated.
 
         Args:
-            source: photo of the animal (or person) to move.
-            driving: video, photo, or frames of the driver.
-            relative: add the driver's motion since its first frame; else take its pose and expression as they are.
-            region: all, exp, pose, lip or eyes.
-            driving_option: expression-friendly scales the motion to the source's head; pose-friendly does not.
-            rules: human, or animal for upstream's animal pipeline.
-            multiplier: factor on the motion.
-            stitching: keep shoulders and background where they are (needs trained stitching weights to do anything).
-            pasteback: return whole photos instead of crops.
-            head: which head of the photo: largest, or its number from left to right.
-            source_box: head box in the photo, instead of the detector.
-            source_crop: False takes the whole photo.
-            source_scale: framing of the photo; larger shows more around the head.
-            driving_box: head box in the driver.
-            driving_crop: False takes whole driving frames.
-            driving_scale: framing of the driver.
-            fps: of driving frames in memory; files know theirs.
+            source: photo or video of the animal (or person) to move, or a picture in memory.
+            driving: video, photo, motion template, camera number, or frames in memory.
+            options: how; see `evaluation.options.Options`, of which every field can also be given by name.
+            changes: fields of `Options`, such as multiplier=1.3 or edit=PortraitEdit(smile=1).
 
         Raises:
             ValueError: a file, a head or an option is not as it should be.
+            TypeError: there is no such option.
         """
-        options = DrivingOptions(
-            relative=relative, region=region, balance=driving_option, rules=rules, multiplier=float(multiplier)
-        )
-        image = source if isinstance(source, np.ndarray) else read_photo(source)
-        name = "the photo" if isinstance(source, np.ndarray) else Path(source).name
+        chosen = replace(options or Options(), **changes)
         side_px = self.engine.input_px
-        portrait = crop_source(
-            image, side_px, self.detector, name=name, head=head, box=source_box, crop=source_crop, scale=source_scale
-        )
-        footage = open_footage(driving, fps)
-        square = driving_square(
-            footage, side_px, self.detector, crop=driving_crop, box=driving_box, scale=driving_scale
-        )
+        framing: dict[str, Any] = {
+            "head": chosen.head, "box": chosen.source_box, "crop": chosen.source_crop, "scale": chosen.source_scale,
+        }  # fmt: skip
+        portraits: tuple[SourcePortrait, ...] | SourceVideo
+        if isinstance(source, np.ndarray):
+            portraits = tuple(crop_source(source, side_px, self.detector, **framing))
+        elif (item := probe_source(source)).kind == "video":
+            portraits = open_source_video(item, side_px, self.detector, **framing)
+        else:
+            image = next(media.read_frames(item.path))
+            portraits = tuple(crop_source(image, side_px, self.detector, name=item.path.name, **framing))
+        driver = open_driver(driving, chosen.fps, chosen.seconds)
+        square = None
+        if isinstance(driver, Footage):
+            square = driving_square(
+                driver, side_px, self.detector, crop=chosen.driving_crop, box=chosen.driving_box,
+                scale=chosen.driving_scale,
+            )  # fmt: skip
         return Animation(
-            engine=self.engine, source=portrait, footage=footage, driving_from_crop=square, options=options,
-            stitching=stitching, pasteback=pasteback,
+            engine=self.engine, portraits=portraits, driver=driver, driving_from_crop=square, options=chosen,
+            reader=self.reader, weights_name=self.weights_name,
         )  # fmt: skip
 
 

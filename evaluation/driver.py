@@ -1,9 +1,10 @@
-"""A driving video or photo -> the frames that drive, and the one square of them in which the head moves."""
+"""A driving video, photo, camera or motion template -> what drives, and the one square in which the head moves."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,44 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline import media, video
 from data_pipeline.crop import crop_transform
+from data_pipeline.frame_rate import Timing, constant_rate
 from data_pipeline.records import Detection
+from data_pipeline.video import DEFAULT_FPS
+from data_pipeline.webcam import WebcamFrames
 from evaluation.engine import chunks
 from evaluation.source import HeadFinder, points_in_box, whole_frame
+from evaluation.templates import MotionTemplate, read_template
 
 LOOKS_PER_SECOND = 5
 """How often the head is looked for when the square is laid: a mean over fewer looks moves by less than a pixel."""
+TEMPLATE_SUFFIXES = (".pkl", ".npz")
+CAMERA = "webcam:"
+"""`webcam:0`, or the number alone, names a camera."""
+
+
+class Camera:
+    """A live driver. Its first frames can be looked at before they are played; it plays once."""
+
+    def __init__(self, frames: WebcamFrames) -> None:
+        self.live = frames
+        self._stream = iter(constant_rate(frames.timed_frames(), frames.fps))
+        self._seen: list[np.ndarray] = []
+
+    def look(self, count: int) -> list[np.ndarray]:
+        """The first frames; they are still played afterwards."""
+        self._seen += islice(self._stream, max(0, count - len(self._seen)))
+        return self._seen[:count]
+
+    def play(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """All frames, live."""
+        while self._seen:
+            yield self._seen.pop(0)
+        yield from self._stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footage:
-    """What drives. Frames are decoded anew at each reading, so no clip is too long."""
+    """Pictures that drive. Frames are decoded anew at each reading, so no clip is too long."""
 
     name: str
     is_still: bool
@@ -33,45 +61,107 @@ class Footage:
     path: Path | None = None
     has_audio: bool = False
     array: UInt8[np.ndarray, "T H W 3"] | None = None
+    timing: Timing | None = None
+    camera: Camera | None = field(default=None, repr=False)
+    seconds: float | None = None
+    """Only this much is used."""
 
-    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """Upright RGB frames, one at a time."""
+    def frames(self, fps: Fraction | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Upright RGB frames, one at a time; at another rate, frames are repeated and dropped by their times."""
+        frames = self._own_frames()
+        if self.seconds is not None:
+            frames = islice(frames, max(1, math.ceil(self.seconds * self.fps)))
+        if fps is None or fps == self.fps or self.is_still:
+            return iter(frames)
+        return constant_rate(((i / self.fps, frame) for i, frame in enumerate(frames)), fps)
+
+    def looks(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Frames that are looked at to find the head: a few a second of a file, the first second of a camera."""
+        every = max(1, round(self.fps / LOOKS_PER_SECOND))
+        if self.camera is not None:
+            yield from self.camera.look(round(self.fps))[::every]
+        else:
+            yield from (frame for i, frame in enumerate(self.frames()) if i % every == 0)
+
+    def _own_frames(self) -> Iterator[np.ndarray]:
+        if self.camera is not None:
+            return self.camera.play()
         if self.array is not None:
-            yield from self.array
-        elif self.path is not None:
-            yield from media.read_frames(self.path)
+            return iter(self.array)
+        assert self.path is not None
+        return media.read_steady_frames(self.path, self.timing)
 
 
-def open_footage(driving: str | Path | np.ndarray, fps: Fraction | None = None) -> Footage:
-    """A video file, a photo file, or frames u8[T,H,W,3] in memory.
+Driver = Footage | MotionTemplate
+
+
+def open_driver(
+    driving: str | Path | int | np.ndarray, fps: Fraction | None = None, seconds: float | int | None = None
+) -> Driver:
+    """A video, photo or template file, a camera (its number, or webcam:N), or frames u8[T,H,W,3] in memory.
 
     Raises:
-        ValueError: the file is missing or is neither a video nor a photo that can be read.
+        ValueError: the file is missing or nothing that drives, or the camera gives no picture.
     """
+    limit = None if seconds is None else float(seconds)
     if isinstance(driving, np.ndarray):
-        if driving.ndim != 4 or driving.shape[3] != 3 or driving.dtype != np.uint8 or not len(driving):
-            raise ValueError(f"driving frames are {driving.dtype}{list(driving.shape)}; give u8[T,H,W,3]")
-        T, H, W, _ = driving.shape
+        return _in_memory(driving, fps, limit)
+    name = str(driving)
+    number = name.removeprefix(CAMERA)
+    if isinstance(driving, int) or name.startswith(CAMERA) or (number.isdigit() and not Path(name).exists()):
+        if not number.isdigit():
+            raise ValueError(f"driving={name}: give the camera's number, such as webcam:0")
+        live = WebcamFrames(int(number), limit)
         return Footage(
-            name="the driving frames", is_still=T == 1, fps=fps or video.DEFAULT_FPS, num_frames=T,
-            height_px=H, width_px=W, array=driving,
+            name=f"camera {number}", is_still=False, fps=live.fps, num_frames=0, height_px=live.height_px,
+            width_px=live.width_px, camera=Camera(live), seconds=limit,
         )  # fmt: skip
-    path = Path(driving)
+    path = Path(name)
     if not path.is_file():
-        raise ValueError(f"driving: {path} is not a file; give a video or a photo")
+        raise ValueError(f"driving: {path} is not a file; give a video, a photo, a template or webcam:0")
+    if path.suffix.lower() in TEMPLATE_SUFFIXES:
+        template = read_template(path)
+        return template if limit is None else shortened(template, limit)
     item = media.probe(path)
-    is_still = item.kind == "image"
+    if item.kind == "image":
+        return Footage(
+            name=path.name, is_still=True, fps=DEFAULT_FPS, num_frames=1, height_px=item.height_px,
+            width_px=item.width_px, path=path,
+        )  # fmt: skip
+    timing = media.read_timing(path)
+    count = timing.num_frames if limit is None else min(timing.num_frames, math.ceil(limit * timing.fps))
     return Footage(
-        name=path.name, is_still=is_still, fps=video.DEFAULT_FPS if is_still else media.exact_fps(path),
-        num_frames=item.num_frames, height_px=item.height_px, width_px=item.width_px, path=path,
-        has_audio=_has_audio(path),
+        name=path.name, is_still=False, fps=timing.fps, num_frames=count, height_px=item.height_px,
+        width_px=item.width_px, path=path, has_audio=has_audio(path), timing=timing, seconds=limit,
     )  # fmt: skip
 
 
-def _has_audio(path: Path) -> bool:
+def _in_memory(frames: np.ndarray, fps: Fraction | None, seconds: float | None) -> Footage:
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise ValueError(f"driving frames are {frames.dtype}{list(frames.shape)}; give u8[T,H,W,3]")
+    T, H, W, _ = frames.shape
+    return Footage(
+        name="the driving frames", is_still=T == 1, fps=fps or DEFAULT_FPS, num_frames=T, height_px=H, width_px=W,
+        array=frames, seconds=seconds,
+    )  # fmt: skip
+
+
+def shortened(template: MotionTemplate, seconds: float) -> MotionTemplate:
+    """The first seconds of a template; at least a frame."""
+    count = max(1, min(template.num_frames, math.ceil(seconds * template.fps)))
+    cut = {name: None if value is None else value[:count] for name, value in (
+        ("eye_ratios", template.eye_ratios), ("lip_ratios", template.lip_ratios), ("canonical", template.canonical)
+    )}  # fmt: skip
+    return MotionTemplate(
+        motion=template.motion.frames(0, count), fps=template.fps, source=template.source, model=template.model, **cut
+    )
+
+
+def has_audio(path: Path) -> bool:
+    """Whether a file has sound; a photo or an animated picture has none."""
     try:
         return video.read_info(path).has_audio
-    except video.VideoError:  # a photo or an animated picture
+    except video.VideoError:
         return False
 
 
@@ -82,7 +172,7 @@ def driving_square(
     *,
     crop: bool = True,
     box: Sequence[float | int] | None = None,
-    scale: float | None = None,
+    scale: float | int | None = None,
 ) -> Float32[np.ndarray, "2 3"]:
     """One upright square for the whole clip: the mean of the squares around the head (LivePortrait's driving crop).
 
@@ -123,9 +213,7 @@ def driving_square(
 
 def _heads(footage: Footage, detector: HeadFinder) -> list[Detection]:
     """The main head of the frames that are looked at: of one species throughout, people first."""
-    every = max(1, round(footage.fps / LOOKS_PER_SECOND))
-    looked = (frame for i, frame in enumerate(footage.frames()) if i % every == 0)
-    found = [one for chunk in chunks(looked, 4) for one in detector(chunk)]
+    found = [one for chunk in chunks(footage.looks(), 4) for one in detector(chunk)]
     is_human = any(head.species == "human" for heads in found for head in heads)
     wanted = [[head for head in heads if not is_human or head.species == "human"] for heads in found]
     return [max(heads, key=_size) for heads in wanted if heads]

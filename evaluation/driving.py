@@ -21,7 +21,7 @@ from lp_models.geometry import Motion, hull_multiplier, posed_keypoints
 
 Region = Literal["all", "exp", "pose", "lip", "eyes"]
 Balance = Literal["expression-friendly", "pose-friendly"]
-Rules = Literal["human", "animal"]
+Rules = Literal["human", "animal", "animal-stitched"]
 
 LIP_KEYPOINTS = (6, 12, 14, 17, 19, 20)
 EYE_KEYPOINTS = (11, 13, 15, 16, 18)
@@ -44,7 +44,8 @@ class DrivingOptions:
     balance: Balance = "expression-friendly"
     """Relative motion of a photo: scale the motion to the source's head (expression-friendly) or not."""
     rules: Rules = "human"
-    """human: this project's default and upstream's human pipeline; animal: upstream's animal pipeline."""
+    """human: this project's default and upstream's human pipeline; animal: upstream's animal pipeline;
+    animal-stitched: ours for animals, see `_drive_animal_stitched`."""
     multiplier: float = 1.0
     """Factor on the whole motion, after stitching."""
     smoothing_variance: float = 3e-7
@@ -133,6 +134,8 @@ def drive_image(
     """
     if options.rules == "animal":
         return _drive_animal(canonical, source, driving, reference)
+    if options.rules == "animal-stitched":
+        return _drive_animal_stitched(canonical, source, driving, reference, neutral)
     if not options.relative:
         return _drive_absolutely(canonical, source, driving, options)
     x_d = _drive_relatively(canonical, source, driving, reference, options, neutral)
@@ -148,6 +151,7 @@ def drive_video(
     driving: PosedMotion,
     options: DrivingOptions,
     neutral: Float[Tensor, "1 K 3"] | None = None,
+    reference: PosedMotion | None = None,
 ) -> Float[Tensor, "T K 3"]:
     """Keypoints of T source frames, each with its own driving frame; the sequence is smoothed as a whole.
 
@@ -157,10 +161,11 @@ def drive_video(
         driving: motion of the driving frames, T or, for a photo, 1.
         options: what is taken over; `balance` has no effect on source videos.
         neutral: given when the driver is a single photo, as in `drive_image`.
+        reference: the driving frame from which relative motion is counted; None for the first, as upstream.
     """
-    if options.rules == "animal":
-        raise ValueError("rules=animal moves photos only; use rules=human for a source video")
-    first, r = driving.frames(0, 1), options.smoothing_variance
+    if options.rules != "human":
+        raise ValueError(f"rules={options.rules} moves photos only; use rules=human for a source video")
+    first, r = reference or driving.frames(0, 1), options.smoothing_variance
     if options.relative:
         candidate = source.delta + (driving.delta - (first.delta if neutral is None else neutral))
         rotation = source.rotation if neutral is not None else driving.rotation @ first.rotation.mT @ source.rotation
@@ -223,6 +228,21 @@ def _drive_animal(canonical: Tensor, source: PosedMotion, driving: PosedMotion, 
     x_d = _posed_each(canonical, driving.rotation, driving.delta, source.scale, driving.shift)
     x_first = _posed_each(canonical, reference.rotation, reference.delta, source.scale, reference.shift)
     return _fit_to_source(posed(canonical, source), x_d, x_first)
+
+
+def _drive_animal_stitched(
+    canonical: Tensor, source: PosedMotion, driving: PosedMotion, reference: PosedMotion, neutral: Tensor | None
+) -> Tensor:
+    """The driver's turn since its reference is applied to the animal's own pose, its shift in units of the head's size.
+
+    Upstream's animal rule subtracts keypoints of two absolute driving poses; where the animal looks elsewhere than the
+    driver's first frame, a turn then shears the face instead of turning it. The driver's scale is not taken over, as
+    there: a person who leans forward should not inflate a cat. Stitching follows the multiplier (`retarget.finished`).
+    """
+    rotation = driving.rotation @ reference.rotation.mT @ source.rotation
+    delta = source.delta + (driving.delta - (reference.delta if neutral is None else neutral))
+    shift = source.shift + (driving.shift - reference.shift) * (source.scale / reference.scale)
+    return _posed_each(canonical, rotation, delta, source.scale, shift)
 
 
 def _fit_to_source(x_s: Tensor, x_d: Tensor, x_first: Tensor) -> Tensor:

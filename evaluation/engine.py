@@ -1,7 +1,7 @@
-"""A source crop and driving crops -> moved crops: the networks around the driving rules, without files or detectors."""
+"""Crops -> motion, motion and a source -> moved crops: the networks on one device, without files or detectors."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -11,50 +11,95 @@ from torch import Tensor
 from evaluation.driving import DrivingOptions, PosedMotion, drive_image, neutral_expression, posed, posed_motion
 from evaluation.retarget import finished
 from lp_models import LivePortrait, Motion
+from lp_models.fast import FastPortrait, Precision, best_precision
+from lp_models.fast.allocator import keep_freed_memory
+from lp_models.fast.warping import WarpSource
+from lp_models.stitching import StitchingRetargeting
+
+Kind = Literal["fast", "plain"]
+SMALL_FRAME_PX = 256
+"""Networks that write larger frames than this fill two cores with one frame; smaller ones gain by batches."""
 
 
 class PreparedSource(NamedTuple):
-    """What is computed once per source picture."""
+    """What is computed once per source picture; T pictures, or one for all frames."""
 
-    volume: Float[Tensor, "1 C D H W"]
-    canonical: Float[Tensor, "1 K 3"]
+    volume: Float[Tensor, "T C D H W"]
+    canonical: Float[Tensor, "T K 3"]
     motion: PosedMotion
-    x_s: Float[Tensor, "1 K 3"]
+    x_s: Float[Tensor, "T K 3"]
+    warp: WarpSource | None
+    """The fast networks' share; None for the plain ones."""
 
 
 class Engine:
-    """The networks of one weights directory on one device."""
+    """The networks of one weights directory on one device.
 
-    def __init__(self, model: LivePortrait, device: str = "cpu", batch_frames: int = 4) -> None:
-        if batch_frames < 1:
-            raise ValueError(f"batch_frames={batch_frames} is out of range; give 1 or more")
-        self.model = model.eval().to(device)
+    Args:
+        model: any size; it belongs to the engine from now on.
+        device: cpu, cuda, cuda:1, ...
+        batch_frames: frames generated at once; 0 chooses: 4 for small networks and on GPUs, else 1.
+        kind: fast, or plain for the readable networks that it is tested against.
+        precision: of the fast networks; None takes the best that the device has.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: LivePortrait,
+        device: str = "cpu",
+        batch_frames: int = 0,
+        *,
+        kind: Kind = "fast",
+        precision: Precision | None = None,
+    ) -> None:
+        if batch_frames < 0:
+            raise ValueError(f"batch_frames={batch_frames} is out of range; give 1 or more, or 0 to let it choose")
+        if kind not in get_args(Kind):
+            raise ValueError(f"engine={kind!r} is unknown; choose one of {', '.join(get_args(Kind))}")
         self.device = torch.device(device)
-        self.batch_frames = batch_frames
+        self.config = model.config
+        model = model.eval().to(self.device)
+        self.appearance, self.motion = model.appearance, model.motion
+        self.corrections: StitchingRetargeting = model.stitching
+        is_small = self.config.output_px <= SMALL_FRAME_PX
+        self.batch_frames = batch_frames or (4 if is_small or self.device.type == "cuda" else 1)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.plain = model if kind == "plain" else None
+        self.fast = FastPortrait(model, precision or best_precision(self.device)) if kind == "fast" else None
 
     @property
     def input_px(self) -> int:
         """Side of the crops that go in."""
-        return self.model.config.image_px
+        return self.config.image_px
 
     @property
     def output_px(self) -> int:
         """Side of the crops that come out."""
-        return self.model.config.output_px
+        return self.config.output_px
 
     @torch.inference_mode()
-    def prepare(self, crop: UInt8[np.ndarray, "S S 3"]) -> PreparedSource:
-        """Read the source once."""
-        image = self._to_network(crop[None])
-        motion: Motion = self.model.motion(image)
-        pose = posed_motion(motion)
-        canonical = motion.canonical.float()
-        return PreparedSource(self.model.appearance(image), canonical, pose, posed(canonical, pose))
+    def prepare(self, crops: UInt8[np.ndarray, "*T S S 3"]) -> PreparedSource:
+        """Read source crops, one or several; once per picture."""
+        image = self._to_network(crops if crops.ndim == 4 else crops[None])
+        motion: Motion = self.motion(image)
+        pose, canonical = posed_motion(motion), motion.canonical.float()
+        volume, x_s = self.appearance(image), posed(canonical, pose)
+        return PreparedSource(volume, canonical, pose, x_s, self.fast.prepare(volume, x_s) if self.fast else None)
 
     @torch.inference_mode()
     def read_motion(self, crops: UInt8[np.ndarray, "T S S 3"]) -> PosedMotion:
-        """How the driver is posed in each frame."""
-        return posed_motion(self.model.motion(self._to_network(crops)))
+        """How the head is posed in each frame."""
+        return posed_motion(self.motion(self._to_network(crops)))
+
+    @torch.inference_mode()
+    def read_face(self, crops: UInt8[np.ndarray, "T S S 3"]) -> tuple[PosedMotion, Float[Tensor, "T K 3"]]:
+        """How the head is posed in each frame, and its canonical keypoints."""
+        motion: Motion = self.motion(self._to_network(crops))
+        return posed_motion(motion), motion.canonical.float()
 
     @torch.inference_mode()
     def keypoints(
@@ -67,23 +112,32 @@ class Engine:
         stitching: bool,
         is_still: bool,
     ) -> Float[Tensor, "T K 3"]:
-        """What the generator is to show, for each driving frame."""
-        neutral = self._neutral(driving) if is_still else None
+        """What the generator is to show for each driving frame of one source picture; no retargeting, no edit."""
+        neutral = self.neutral(driving) if is_still else None
         x_d = drive_image(source.canonical, source.motion, driving, reference, options, neutral)
-        x_s = source.x_s.expand_as(x_d)
-        return finished(x_s, x_d, self.model.stitching.stitch if stitching else None, options.multiplier)
+        stitch = self.corrections.stitch if stitching else None
+        last = options.rules == "animal-stitched"
+        return finished(source.x_s.expand_as(x_d), x_d, stitch, options.multiplier, stitch_last=last)
 
     def render(
         self, source: PreparedSource, x_d: Float[Tensor, "T K 3"]
     ) -> Iterator[UInt8[np.ndarray, "S_out S_out 3"]]:
-        """Keypoints -> pictures, a few at a time; u8 by truncation, as upstream."""
-        for part in x_d.split(self.batch_frames):
-            yield from self._pictures(source, part)
+        """Keypoints -> pictures, a few at a time; one source picture for all frames, or one for each."""
+        step = self.batch_frames
+        for start in range(0, len(x_d), step):
+            part = x_d[start : start + step]
+            own = source if len(source.x_s) == 1 else _frames(source, start, start + step)
+            yield from self._pictures(own, part)
 
     @torch.inference_mode()
     def _pictures(self, source: PreparedSource, x_d: Float[Tensor, "T K 3"]) -> UInt8[np.ndarray, "T S_out S_out 3"]:
-        volume = source.volume.expand(len(x_d), -1, -1, -1, -1)
-        image = self.model.drive(volume, source.x_s.expand_as(x_d), x_d)
+        if self.fast is not None and source.warp is not None:
+            image = self.fast.drive(source.warp, x_d)
+        else:
+            assert self.plain is not None
+            volume = source.volume.expand(len(x_d), -1, -1, -1, -1)
+            image = self.plain.drive(volume, source.x_s.expand_as(x_d), x_d)
+        # Truncated, not rounded: upstream's way.
         return (image.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def animate(
@@ -104,9 +158,9 @@ class Engine:
             x_d = self.keypoints(prepared, motion, reference, options, stitching=stitching, is_still=is_still)
             yield from self.render(prepared, x_d)
 
-    def _neutral(self, driving: PosedMotion) -> Tensor:
+    def neutral(self, driving: PosedMotion) -> Float[Tensor, "1 K 3"]:
         """A calm expression: upstream's for official weights; for others none is known, and zero stands for it."""
-        if self.model.config.name == "official":
+        if self.config.name == "official":
             return neutral_expression().to(driving.delta)
         return torch.zeros_like(driving.delta[:1])
 
@@ -116,6 +170,15 @@ class Engine:
             raise ValueError(f"the crops are {crops.shape[2]}x{crops.shape[1]} px; these weights read {side}x{side}")
         image = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
         return image.permute(0, 3, 1, 2).float() / 255
+
+
+def _frames(source: PreparedSource, start: int, stop: int) -> PreparedSource:
+    """Some of several source pictures."""
+    warp = None if source.warp is None else WarpSource(*(value[start:stop] for value in source.warp))
+    return PreparedSource(
+        volume=source.volume[start:stop], canonical=source.canonical[start:stop],
+        motion=source.motion.frames(start, stop), x_s=source.x_s[start:stop], warp=warp,
+    )  # fmt: skip
 
 
 def chunks(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

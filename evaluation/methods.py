@@ -89,7 +89,7 @@ class Network:
         engine = Engine(load_pretrained(folder, device), device, batch_frames)
         # Pose-friendly: source and driver are framed alike, so nothing has to be fitted.
         options = DrivingOptions(balance="pose-friendly", multiplier=multiplier)
-        about = {"weights": str(folder), "sha256": weights_hash(folder), "model": engine.model.config.name}
+        about = {"weights": str(folder), "sha256": weights_hash(folder), "model": engine.config.name}
         return cls(name, engine, options, stitching=stitching, about=about)
 
     def __call__(self, pair: PairFrames) -> UInt8[np.ndarray, "T S S 3"]:
@@ -110,13 +110,15 @@ def similarity(source: Float[np.ndarray, "5 2"], target: Float[np.ndarray, "5 2"
 
 
 def weights_hash(folder: Path) -> str:
-    """First 16 hex digits over the files of a weights directory."""
+    """First 16 hex digits over the files of a weights directory, or over a checkpoint file."""
     import hashlib
 
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".pth", ".json")):
+    files = [folder] if folder.is_file() else folder.rglob("*")
+    for path in sorted(p for p in files if p.suffix in (".safetensors", ".pth", ".json", ".ckpt")):
         digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

@@ -69,23 +69,43 @@ def paste(
 
 def paster(
     image: UInt8[np.ndarray, "H W 3"], source_from_crop: Float32[np.ndarray, "2 3"], side_px: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Crop -> photo for many crops of one photo: the mask is made once and only the changed rectangle is blended."""
-    height_px, width_px = image.shape[:2]
-    mask = paste_mask(scaled_to_side(source_from_crop, side_px, TEMPLATE_PX), height_px, width_px)
-    rows, columns = np.nonzero(mask.max(axis=(1, 2)))[0], np.nonzero(mask.max(axis=(0, 2)))[0]
-    if not len(rows):
-        return lambda crop: image.copy()
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    # Shifting by whole pixels changes no interpolation weight by more than rounding.
-    shifted = source_from_crop.astype(np.float64) - np.array([[0, 0, left], [0, 0, top]], dtype=np.float64)
-    part = mask[top:bottom, left:right]
-    rest = (1 - part) * image[top:bottom, left:right]
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """(Crop, photo) -> photo, for many crops at one place: the mask is made once, only its rectangle is blended."""
+    return _Place(image.shape[0], image.shape[1], source_from_crop, side_px).blended
 
-    def apply(crop: np.ndarray) -> np.ndarray:
-        warped = cv2.warpAffine(crop, shifted, (int(right - left), int(bottom - top)), flags=cv2.INTER_LINEAR)
+
+def paste_into(
+    image: UInt8[np.ndarray, "H W 3"], crop: UInt8[np.ndarray, "S S 3"], source_from_crop: Float32[np.ndarray, "2 3"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """`paste` for one frame of a video, where the square moves: only the rectangle around it is touched."""
+    return _Place(image.shape[0], image.shape[1], source_from_crop, crop.shape[0]).blended(crop, image)
+
+
+class _Place:
+    """Where a square lies in a picture: its rectangle, the mask there, and the way of the pixels."""
+
+    def __init__(self, height_px: int, width_px: int, source_from_crop: np.ndarray, side_px: int) -> None:
+        matrix = source_from_crop.astype(np.float64)
+        corners = np.array([[-1, -1, 1], [side_px, -1, 1], [-1, side_px, 1], [side_px, side_px, 1]]) @ matrix.T
+        # OpenCV's integers end at 32 bits; an absurd square lies outside anyway.
+        low = np.clip(np.floor(corners.min(axis=0)), 0, (width_px, height_px)).astype(int)
+        high = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, (width_px, height_px)).astype(int)
+        self.left, self.top = int(low[0]), int(low[1])
+        self.right, self.bottom = int(high[0]), int(high[1])
+        self.is_empty = self.right <= self.left or self.bottom <= self.top
+        # Shifting by whole pixels changes no interpolation weight by more than rounding.
+        self.matrix = matrix - np.array([[0, 0, self.left], [0, 0, self.top]])
+        if not self.is_empty:
+            template = scaled_to_side(self.matrix.astype(np.float32), side_px, TEMPLATE_PX)
+            self.mask = paste_mask(template, self.bottom - self.top, self.right - self.left)
+
+    def blended(self, crop: np.ndarray, image: np.ndarray) -> np.ndarray:
         result = image.copy()
-        result[top:bottom, left:right] = np.clip(part * warped + rest, 0, 255).astype(np.uint8)
+        if self.is_empty:
+            return result
+        size = (self.right - self.left, self.bottom - self.top)
+        warped = cv2.warpAffine(crop, self.matrix, size, flags=cv2.INTER_LINEAR)
+        inside = result[self.top : self.bottom, self.left : self.right]
+        blend = self.mask * warped + (1 - self.mask) * inside
+        inside[:] = np.clip(blend, 0, 255).astype(np.uint8)
         return result
-
-    return apply

@@ -69,6 +69,9 @@ def finished(
     stitch: Callable[[Tensor, Tensor], Tensor] | None,
     multiplier: float,
     after_stitching: Float[Tensor, "#T K 3"] | None = None,
+    rest: Float[Tensor, "#T K 3"] | None = None,
+    *,
+    stitch_last: bool = False,
 ) -> Float[Tensor, "T K 3"]:
     """Driving keypoints -> stitched, corrected, amplified; in upstream's order.
 
@@ -78,9 +81,14 @@ def finished(
         stitch: `corrections.stitch`, or None for none.
         multiplier: factor on the whole motion, applied last.
         after_stitching: closed-lip and open-eye changes, which stitching must not undo.
+        rest: keypoints from which motion is amplified, when the source's face was edited; None for x_s.
+        stitch_last: amplify first, so that stitching sees the motion that is shown (not upstream's order).
     """
+    rest = x_s if rest is None else rest
+    if stitch_last:
+        x_d = amplified(rest, x_d, multiplier)
     if stitch is not None:
         x_d = stitch(x_s, x_d)
     if after_stitching is not None:
         x_d = x_d + after_stitching
-    return amplified(x_s, x_d, multiplier)
+    return x_d if stitch_last else amplified(rest, x_d, multiplier)

@@ -1,7 +1,8 @@
-"""A photo -> the portrait to be moved: which head, its square crop, and where that crop lies in the photo."""
+"""A photo or a video -> the portraits to be moved: which heads, their square crops, and where those lie."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from data_pipeline import media
 from data_pipeline.crop import crop_transform, warp_crop
-from data_pipeline.media import probe, read_frames
-from data_pipeline.records import Detection, Species
+from data_pipeline.frame_rate import Timing
+from data_pipeline.records import Detection, MediaItem, Species
 
 HeadFinder = Callable[..., list[list[Detection]]]
 """What is needed of a `data_pipeline.detect.HeadDetector`: frames in, detections per frame out."""
@@ -32,6 +34,30 @@ class SourcePortrait:
     name: str
     num_heads: int = 1
     """Heads that were found, of which one was chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVideo:
+    """A video and the square of each of its frames that is animated. Frames are decoded anew at each reading."""
+
+    path: Path
+    name: str
+    fps: Fraction
+    timing: Timing
+    source_from_crop: Float32[np.ndarray, "T 2 3"]
+    """One square for each frame; it follows the head smoothly."""
+    species: Species | None
+    num_heads: int
+    has_audio: bool
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.source_from_crop)
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Upright RGB frames at the constant rate."""
+        return media.read_steady_frames(self.path, self.timing)
 
 
 def choose_head(found: Sequence[Detection], head: Choice, where: str) -> Detection:
@@ -56,21 +82,21 @@ def crop_source(
     detector: HeadFinder | None,
     *,
     name: str = "the photo",
-    head: Choice = "largest",
+    head: Choice | Literal["all"] = "largest",
     box: Sequence[float | int] | None = None,
     crop: bool = True,
-    scale: float | None = None,
-) -> SourcePortrait:
-    """Find the head and cut its square.
+    scale: float | int | None = None,
+) -> list[SourcePortrait]:
+    """Find the head, or all heads, and cut the squares.
 
     Args:
         image: the whole photo.
         side_px: side of the crop, the network's input.
         detector: finds heads; not needed with a box or without cropping.
         name: how messages call the photo.
-        head: which head, when there are several.
+        head: which head, when there are several; `all` gives one portrait for each, from left to right.
         box: head box x0,y0,x1,y1 in pixels instead of the detector.
-        crop: False takes the whole photo, squeezed to a square.
+        crop: False takes the whole photo.
         scale: framing; None for the framing of training.
 
     Raises:
@@ -79,24 +105,32 @@ def crop_source(
     if not crop:
         matrix = whole_frame(image.shape[0], image.shape[1], side_px)
         squeezed = cv2.resize(image, (side_px, side_px), interpolation=cv2.INTER_AREA)
-        return SourcePortrait(image=image, crop=squeezed, source_from_crop=matrix, species=None, name=name)
+        return [SourcePortrait(image=image, crop=squeezed, source_from_crop=matrix, species=None, name=name)]
+    chosen: list[tuple[np.ndarray, Species | None]]
+    num_heads = 1
     if box is not None:
-        points, species, num_heads = points_in_box(box, image.shape[0], image.shape[1], name), None, 1
+        chosen = [(points_in_box(box, image.shape[0], image.shape[1], name), None)]
     else:
         if detector is None:
-            raise ValueError(f"{name}: there is no head detector; give source_box=[x0,y0,x1,y1] or crop=false")
+            raise ValueError(f"{name}: there is no head detector; give source_box=[x0,y0,x1,y1] or source_crop=false")
         found = detector([image])[0]
-        best = choose_head(found, head, name)
-        points, species, num_heads = best.points_xy, best.species, len(found)
-    matrix = crop_transform(points, species or "cat", side_px, scale)
-    return SourcePortrait(
-        image=image,
-        crop=warp_crop(image, matrix, side_px),
-        source_from_crop=matrix,
-        species=species,
-        name=name,
-        num_heads=num_heads,
-    )
+        num_heads = len(found)
+        if head == "all":
+            choose_head(found, "largest", name)  # says what to do when there is none
+            heads = sorted(found, key=lambda one: float(one.box_xyxy[0]))
+        else:
+            heads = [choose_head(found, head, name)]
+        chosen = [(one.points_xy, one.species) for one in heads]
+    portraits = []
+    for points, species in chosen:
+        matrix = crop_transform(points, species or "cat", side_px, scale)
+        portraits.append(
+            SourcePortrait(
+                image=image, crop=warp_crop(image, matrix, side_px), source_from_crop=matrix, species=species,
+                name=name, num_heads=num_heads,
+            )
+        )  # fmt: skip
+    return portraits
 
 
 def whole_frame(height_px: int, width_px: int, side_px: int) -> Float32[np.ndarray, "2 3"]:
@@ -119,18 +153,16 @@ def points_in_box(box: Sequence[float | int], height_px: int, width_px: int, whe
     return (corner + np.array(BOX_POINTS) * size).astype(np.float32)
 
 
-def read_photo(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
-    """A photo file, upright, RGB.
+def probe_source(path: str | Path) -> MediaItem:
+    """What kind of source a file is.
 
     Raises:
-        ValueError: it is missing or not a readable photo.
+        ValueError: it is missing, or neither a photo nor a video that can be read.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"source: {path} is not a file; give a photo")
-    if probe(path).kind == "video":
-        raise ValueError(f"source: {path} is a video, and only photos can be moved so far; give a photo")
-    return next(read_frames(path))
+        raise ValueError(f"source: {path} is not a file; give a photo or a video")
+    return media.probe(path)
 
 
 def _area(box: np.ndarray) -> float:

@@ -10,8 +10,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Let this process reuse large buffers instead of mapping new ones (and clearing every page) at each operator.
 
-    Inference makes and frees the same tens of megabytes again and again; without this a fifth of a frame's time on a CPU
-    goes into page faults. Memory stays at the highest level reached. True if the allocator took it (glibc only).
+    Inference makes and frees the same tens of megabytes again and again; without this a fifth of a frame's time on a
+    CPU goes into page faults. Memory stays at the highest level reached. True if the allocator took it (glibc only).
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,6 +1,6 @@
 """A trained convolution -> the same one, ready for inference: norm folded in, weight packed, activation fused."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +54,7 @@ class ReadyConv(nn.Module):
     def _with_onednn(self, x: Tensor) -> Tensor:
         ones, padding = [1] * self.spatial, [self.padding] * self.spatial
         if self._packed is None:
-            pack = torch._C._nn.mkldnn_reorder_conv2d_weight if self.spatial == 2 else _pack_3d
-            self._packed = pack(self.weight.to_mkldnn(), padding, ones, ones, 1, list(x.shape))
+            self._packed = _packed(self.weight.to_mkldnn(), padding, ones, list(x.shape))
             self.weight = self.weight[:0]  # the packed copy is the only one that is needed now
         scalars = [self.slope] if self.activation == "leaky_relu" else []
         return torch.ops.mkldnn._convolution_pointwise(
@@ -63,15 +62,16 @@ class ReadyConv(nn.Module):
         )
 
 
-def _pack_3d(
-    weight: Tensor, padding: list[int], stride: list[int], dilation: list[int], groups: int, size: list[int]
-) -> Tensor:
-    return torch._C._nn.mkldnn_reorder_conv3d_weight(weight, padding, stride, dilation, groups, size)
+def _packed(weight: Tensor, padding: list[int], ones: list[int], size: list[int]) -> Tensor:
+    """The weight in the layout that oneDNN likes best for inputs of this size; others work, too."""
+    nn_ops: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue]
+    pack = nn_ops.mkldnn_reorder_conv2d_weight if len(ones) == 2 else nn_ops.mkldnn_reorder_conv3d_weight
+    return pack(weight, padding, ones, ones, 1, size)
 
 
 def can_pack(x: Tensor) -> bool:
     """Whether oneDNN's packed convolutions can be used for this input."""
-    return x.device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return x.device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
 
 
 def channels_last(spatial: int) -> torch.memory_format:

@@ -24,8 +24,8 @@ EPS = 1e-5
 class EnlargedStyles(nn.Module):
     """The hidden maps of several SPADE norms at `factor` times the label map's side, computed on the small map.
 
-    Along one axis an enlarged pixel's three neighbours are (left, own, own), (own, own, own) or (own, own, right): three
-    kinds of taps, two for factor 2. Each kind is a two-tap kernel on the padded small map, or a window moved by one.
+    Along one axis an enlarged pixel's three neighbours are (left, own, own), (own, own, own) or (own, own, right):
+    three kinds of taps, two for factor 2. Each is a two-tap kernel on the padded small map, or that moved by one.
     """
 
     order: Tensor
@@ -34,9 +34,9 @@ class EnlargedStyles(nn.Module):
         super().__init__()
         self.factor = factor
         self.num_norms = len(norms)
-        convs = [norm.mlp_shared[0] for norm in norms]
-        weight = torch.stack([conv.weight.detach() for conv in convs])  # N hidden C 3 3
-        bias = torch.stack([conv.bias.detach() for conv in convs])
+        numbers = [_numbers(norm.mlp_shared[0]) for norm in norms]
+        weight = torch.stack([w for w, _ in numbers])  # N hidden C 3 3
+        bias = torch.stack([b for _, b in numbers])
         self.hidden = weight.shape[1]
         self.kinds = _kinds(factor)
         kernels = [
@@ -98,10 +98,11 @@ class FastSpadeBlock(nn.Module):
         self.conv_1 = ReadyConv(block.conv_1.weight(), block.conv_1.bias, dtype=dtype)
         if self.learned_shortcut:
             narrow = block.conv_s.weight().detach()[:, :, 0, 0]
-            gamma, beta = block.norm_s.mlp_gamma, block.norm_s.mlp_beta
-            self.scale_s = ReadyConv(gamma.weight, gamma.bias + 1, dtype=style_dtype)
-            offset = torch.einsum("oc,cikl->oikl", narrow.double(), beta.weight.double()).float()
-            self.offset_s = ReadyConv(offset, (narrow.double() @ beta.bias.double()).float(), dtype=style_dtype)
+            scale, scale_bias = _numbers(block.norm_s.mlp_gamma)
+            self.scale_s = ReadyConv(scale, scale_bias + 1, dtype=style_dtype)
+            offset, offset_bias = (part.double() for part in _numbers(block.norm_s.mlp_beta))
+            offset = torch.einsum("oc,cikl->oikl", narrow.double(), offset).float()
+            self.offset_s = ReadyConv(offset, (narrow.double() @ offset_bias).float(), dtype=style_dtype)
             self.conv_s = ReadyConv(narrow[:, :, None, None], None, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "B C h w"], styles: list[Tensor]) -> Float[Tensor, "B C2 H W"]:
@@ -117,9 +118,16 @@ class FastSpadeBlock(nn.Module):
 
 
 def _scale_and_offset(norm: SpadeNorm, dtype: torch.dtype) -> ReadyConv:
-    gamma, beta = norm.mlp_gamma, norm.mlp_beta
-    weight = torch.cat((gamma.weight.detach(), beta.weight.detach()))
-    return ReadyConv(weight, torch.cat((gamma.bias.detach() + 1, beta.bias.detach())), dtype=dtype)
+    scale, scale_bias = _numbers(norm.mlp_gamma)
+    offset, offset_bias = _numbers(norm.mlp_beta)
+    return ReadyConv(torch.cat((scale, offset)), torch.cat((scale_bias + 1, offset_bias)), dtype=dtype)
+
+
+def _numbers(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that has both."""
+    if not isinstance(conv, nn.Conv2d) or conv.bias is None:
+        raise TypeError(f"expected a Conv2d with a bias, got {conv}")
+    return conv.weight.detach(), conv.bias.detach()
 
 
 def normalised(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -159,19 +167,23 @@ class FastGenerator(nn.Module):
     def __init__(self, generator: SpadeGenerator, dtype: torch.dtype, sensitive: torch.dtype) -> None:
         """Take the plain generator; `dtype` for most, `sensitive` where rounding costs most and time least."""
         super().__init__()
-        middle = [generator.get_submodule(f"G_middle_{i}") for i in range(generator.num_middle_blocks)]
+        middle = [
+            block for i in range(generator.num_middle_blocks)
+            if isinstance(block := generator.get_submodule(f"G_middle_{i}"), SpadeBlock)
+        ]  # fmt: skip
         self.fc = ReadyConv(generator.fc.weight, generator.fc.bias, dtype=sensitive)
         norms = [norm for block in middle for norm in (block.norm_0, block.norm_1)]
         self.shared = nn.ModuleList(
-            ReadyConv(n.mlp_shared[0].weight, n.mlp_shared[0].bias, dtype=sensitive, activation="relu") for n in norms
+            ReadyConv(*_numbers(norm.mlp_shared[0]), dtype=sensitive, activation="relu") for norm in norms
         )
         self.middle = nn.ModuleList(FastSpadeBlock(block, dtype, sensitive) for block in middle)
         ups = [generator.up_0, generator.up_1]
         self.styles = nn.ModuleList(EnlargedStyles(_norms(block), 2 ** (i + 1), dtype) for i, block in enumerate(ups))
         self.up = nn.ModuleList(FastSpadeBlock(block, dtype, dtype) for block in ups)
         last = generator.conv_img[0] if isinstance(generator.conv_img, nn.Sequential) else generator.conv_img
-        self.upscale = generator.conv_img[1].upscale_factor if isinstance(generator.conv_img, nn.Sequential) else 1
-        self.conv_img = ReadyConv(last.weight, last.bias, dtype=dtype)
+        weight, bias = _numbers(last)
+        self.upscale = round((len(bias) // 3) ** 0.5)
+        self.conv_img = ReadyConv(weight, bias, dtype=dtype)
 
     def forward(self, features: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 3 S S"]:
         """Warped features -> RGB in 0-1, in fp32."""

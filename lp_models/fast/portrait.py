@@ -19,8 +19,8 @@ class FastPortrait(nn.Module):
     """W and G of one model for inference: `drive(prepare(volume, x_s), x_d)` is `model.drive(volume, x_s, x_d)`.
 
     In reduced precision the convolutions whose rounding costs most and whose time matters least stay in fp32 (measured
-    one by one, docs/speed.md): the first of the generator and the styles of its middle blocks, the two after the warp, and
-    the hourglass' last two.
+    one by one, docs/speed.md): the first of the generator and the styles of its middle blocks, the two after the warp,
+    and the hourglass' last two.
 
     Args:
         model: any size; its weights are folded and copied, it is not changed.

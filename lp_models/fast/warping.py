@@ -131,7 +131,7 @@ class FastWarping(nn.Module):
         self.compress = ReadyConv(weight, bias, dtype=torch.float32, activation="relu")
         self.hourglass = FastHourglass(dense.hourglass, order, dtype, sensitive)
         self.mask = _mask_conv(dense.mask, depth)
-        self.occlusion = ShiftedSums(dense.occlusion.weight, dense.occlusion.bias, depth)
+        self.occlusion = ShiftedSums(dense.occlusion, depth)
         weight, bias = folded(network.third.conv.weight, network.third.conv.bias, network.third.norm)
         # Samples come depth first, channels innermost; the plain network has it the other way round.
         weight = weight.unflatten(1, (-1, depth)).transpose(1, 2).flatten(1, 2)
@@ -190,12 +190,13 @@ class ShiftedSums(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Float[Tensor, "1 CD k k"], bias: Float[Tensor, "1"], depth: int) -> None:
+    def __init__(self, conv: nn.Conv2d, depth: int) -> None:
         super().__init__()
-        self.kernel = weight.shape[-1]
-        taps = weight.detach()[0].unflatten(0, (-1, depth)).flip(2, 3)  # C D k k
+        self.kernel = conv.kernel_size[0]
+        taps = conv.weight.detach()[0].unflatten(0, (-1, depth)).flip(2, 3)  # C D k k
+        bias = taps.new_zeros(1) if conv.bias is None else conv.bias.detach()
         self.register_buffer("weight", taps.permute(1, 2, 3, 0).flatten(1, 2).float().contiguous())  # D (k k) C
-        self.register_buffer("bias", bias.detach().float())
+        self.register_buffer("bias", bias.float())
 
     def forward(self, x: Float[Tensor, "B C D H W"]) -> Float[Tensor, "B 1 H W"]:
         """The convolution, zeros outside."""

@@ -1,4 +1,4 @@
-"""The inference twin makes the plain networks' pictures: at every size, for one frame and several, in every precision."""
+"""The inference twin makes the plain networks' pictures: at every size, for one frame and several, in any precision."""
 
 import pytest
 import torch

@@ -1,0 +1,146 @@
+"""The heads of one photo + a performance -> frames of the photo in motion."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.driver import Footage
+from evaluation.driving import PosedMotion, drive_image, posed
+from evaluation.engine import Engine, PreparedSource
+from evaluation.face_at_rest import Wishes, edited, needs_driver_openings, rest_change, source_openings
+from evaluation.openings import OpeningReader, Openings, held
+from evaluation.options import Options
+from evaluation.pasteback import paster, scaled_to_side
+from evaluation.performance import Performance
+from evaluation.reference import choose_reference
+from evaluation.retarget import finished
+from evaluation.smoothing import MotionSmoother, smooth_motion
+from evaluation.source import SourcePortrait
+from evaluation.steps import Step
+
+
+class Head(NamedTuple):
+    """One head of the photo, read once."""
+
+    portrait: SourcePortrait
+    prepared: PreparedSource
+    openings: Openings | None
+    after_stitching: Tensor | None
+    paste: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """Crop, photo so far -> photo with this head in it."""
+
+
+class PhotoMover:
+    """Moves all chosen heads of a photo like the driver."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        portraits: Sequence[SourcePortrait],
+        performance: Performance,
+        options: Options,
+        reader: OpeningReader | None,
+    ) -> None:
+        self.engine = engine
+        self.performance = performance
+        self.options = options
+        self.rules = options.driving()
+        self.heads = [self._head(portrait, reader) for portrait in portraits]
+        self.wishes = Wishes(options, performance.fps, performance.num_frames)
+        if not needs_driver_openings(options) and options.reference != "neutral":
+            performance.drop_reader()
+
+    def steps(self, *, with_driver: bool = True) -> Generator[Step, None, None]:
+        """Frames, one at a time; each is the photo with all heads moved."""
+        known, reference = self._looked_ahead()
+        smoother = MotionSmoother(self.performance.fps) if self.options.smoothing == "one-euro" else None
+        parts = self.performance.parts(known, with_crops=with_driver)
+        start = 0
+        last: Openings | None = None
+        with closing(parts):
+            for part in parts:
+                motion = smoother(part.motion) if smoother and known is None else part.motion
+                reference = motion.frames(0, 1) if reference is None else reference
+                openings, last = _gapless(part.openings, last, self.performance.driver_name, self.options)
+                moved = [
+                    self.engine.render(head.prepared, self._keypoints(head, motion, reference, start, openings))
+                    for head in self.heads
+                ]
+                for i, results in enumerate(zip(*moved, strict=True)):
+                    yield self._step(results, None if part.crops is None else part.crops[i])
+                start += len(motion.delta)
+
+    def _looked_ahead(self) -> tuple[PosedMotion | None, PosedMotion | None]:
+        """The whole motion and its reference, when a rule must see all of it first."""
+        options = self.options
+        if options.reference == "first" and options.smoothing != "kalman":
+            return None, None
+        driver = self.performance.driver
+        if isinstance(driver, Footage) and driver.camera is not None:
+            raise ValueError("a camera is live: it needs reference=first and smoothing=none or one-euro")
+        motion, openings = self.performance.whole()
+        method = "none" if options.smoothing == "auto" else options.smoothing
+        motion = smooth_motion(motion, method, self.performance.fps, kalman_variance=options.smoothing_variance)
+        eyes, lips = openings or (None, None)
+        at = choose_reference(motion, options.reference, self.heads[0].prepared.motion, lips, eyes)
+        return motion, motion.frames(at, at + 1)
+
+    @torch.inference_mode()
+    def _keypoints(
+        self, head: Head, motion: PosedMotion, reference: PosedMotion, start: int, driver: Openings | None
+    ) -> Tensor:
+        options, source = self.options, head.prepared
+        corrections = self.engine.corrections
+        neutral = self.engine.neutral(motion) if self.performance.is_still else None
+        at_rest = source.motion
+        if options.relative or options.rules != "human":
+            at_rest = edited(source.motion, options.edit)
+        else:
+            motion = edited(motion, options.edit)
+            at_rest = at_rest._replace(scale=at_rest.scale * options.edit.move_z)
+        x_d = drive_image(source.canonical, at_rest, motion, reference, self.rules, neutral)
+        x_s = source.x_s.expand_as(x_d)
+        rest = posed(source.canonical, at_rest)
+        after = head.after_stitching
+        if self.wishes.has_any and head.openings is not None:
+            if options.relative and not options.keep_motion:
+                x_d = rest.expand_as(x_d)  # upstream: eyes and lips instead of the driver's motion
+            x_d = x_d + self.wishes.change(corrections, x_s, head.openings, start, driver)
+            after = None
+        stitch = corrections.stitch if options.stitching else None
+        stitch_last = options.rules == "animal-stitched"
+        return finished(x_s, x_d, stitch, self.rules.multiplier, after, rest, stitch_last=stitch_last)
+
+    def _head(self, portrait: SourcePortrait, reader: OpeningReader | None) -> Head:
+        options, engine = self.options, self.engine
+        prepared = engine.prepare(portrait.crop)
+        own = source_openings(options, [portrait.crop], reader, portrait.name)
+        with torch.inference_mode():
+            after = rest_change(options, engine.corrections, prepared.x_s, own, is_video=False)
+        matrix = scaled_to_side(portrait.source_from_crop, engine.input_px, engine.output_px)
+        return Head(portrait, prepared, own, after, paster(portrait.image, matrix, engine.output_px))
+
+    def _step(self, results: Sequence[np.ndarray], driving: np.ndarray | None) -> Step:
+        frame = results[0]
+        if self.options.pasteback:
+            frame = self.heads[0].portrait.image
+            for head, result in zip(self.heads, results, strict=True):
+                frame = head.paste(result, frame)
+        return Step(frame, results[0], self.heads[0].portrait.crop, driving)
+
+
+def _gapless(
+    openings: Openings | None, last: Openings | None, name: str, options: Options
+) -> tuple[Openings | None, Openings | None]:
+    """A part's openings with gaps filled from what came before, and its last frame for the next part."""
+    if openings is None or not needs_driver_openings(options):
+        return openings, last
+    if last is not None:
+        openings = Openings(*(torch.cat(pair) for pair in zip(last, openings, strict=True)))
+    filled = held(openings, name)
+    skip = 0 if last is None else 1
+    return Openings(*(value[skip:] for value in filled)), Openings(*(value[-1:] for value in filled))
