@@ -49,8 +49,8 @@ def crop_transform(
     points: Float32[np.ndarray, "5 2"],
     species: Species,
     side_px: int,
-    scale: float | None = None,
-    shift: float | None = None,
+    scale: float | int | None = None,
+    shift: float | int | None = None,
     rotate: bool = True,
 ) -> Float32[np.ndarray, "2 3"]:
     """The similarity from crop pixels to source pixels (inference.md §10.2-10.3, for five points).

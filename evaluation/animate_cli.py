@@ -1,8 +1,13 @@
 """The program lp-animate: composed options -> one animation, or all of a list."""
 
+import re
+import shlex
+import signal
 import sys
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +23,33 @@ if TYPE_CHECKING:
     from evaluation.options import Options
     from evaluation.outputs import Output
 
+PATHS = ("source", "driving", "out", "weights", "jobs")
 PANEL_PX = 256
 PICTURES = (".png", ".jpg", ".jpeg")
 CONFIG_SUFFIX = ".config.yaml"
+TEMPLATE_SUFFIX = ".motion.npz"
+
+
+def main() -> None:
+    """Animate one source, or a list of them; see `lp-animate --help`."""
+    if not {"-m", "--multirun"} & set(sys.argv):  # whose commas are no part of a name
+        sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
+    _composed()
+
+
+def quoted(word: str) -> str:
+    """An option that is a path -> the same in quotes: Hydra's grammar has no brackets, commas or letters beyond a-z."""
+    name, _, value = word.partition("=")
+    if name not in PATHS or not value or value == "null" or value[0] in "'\"":
+        return word
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)$", r"\1\1", value)
+    return f"{name}='{value}'"
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="animate")
 @user_errors
-def main(config: DictConfig) -> None:
-    """Animate one source, or a list of them; see `lp-animate --help`."""
+def _composed(config: DictConfig) -> None:
     if config.jobs is not None:
         from evaluation.jobs import run_jobs
 
@@ -35,13 +58,16 @@ def main(config: DictConfig) -> None:
     for name in ("source", "driving"):
         if config[name] is None:
             raise ValueError(f"the option {name} is required: give it as {name}=FILE (see --help)")
-    animator = animator_of(config)
     out = Path(str(config.out))
+    check_files(config, out)
+    options_of(config)  # a mistake is told before anything is loaded
+    animator = animator_of(config)
     made = animate_one(animator, config)
     print(f"\nmade {out} ({made})")
     for path in beside(config, out):
         print(f"  and {path}")
-    print(f"next: lp-animate source={config.source} driving={config.driving} out={out} multiplier=1.3   # more motion")
+    words = [f"source={config.source}", f"driving={config.driving}", f"out={out}", "multiplier=1.3"]
+    print(f"next: {shlex.join(['lp-animate', *words])}   # more motion")
 
 
 def animator_of(config: DictConfig) -> "Animator":
@@ -71,25 +97,26 @@ def animate_one(animator: "Animator", config: DictConfig, *, show: bool = True) 
     from evaluation.templates import write_template
 
     out = Path(str(config.out))
-    _check_out(out)
+    check_files(config, out)
     animation = animator.animate(_media(config.source), _driving(config.driving), options_of(config))
-    if out.suffix.lower() in PICTURES and not animation.is_still:
-        raise ValueError(f"out={out}: that is one picture, and there are several frames; give a name that ends in .mp4")
+    for path in (out, *also(config)):
+        if path.suffix.lower() in PICTURES and not animation.is_still:
+            raise ValueError(f"{path} is one picture, and there are several frames; give a name that ends in .mp4")
     outputs = outputs_of(animation, config, out)
     if show:
         print(_announcement(animation, config))
     start = time.monotonic()
-    if config.save_template:
-        write_template(out.with_suffix(".motion.npz"), animation.template())
     steps = animation.steps(with_driver=bool(config.side_by_side))
+    if config.save_template:
+        write_template(out.with_suffix(TEMPLATE_SUFFIX), animation.template())
     counted = track(steps, animation.num_frames or None, "animating", "frames") if show else steps
-    with closing(steps), OutputSet(outputs) as files:
+    with _filmed_until_ctrl_c(animation), closing(steps), OutputSet(outputs) as files:
         for step in counted:
             files.push(step)
     count = files.num_frames[out]
     elapsed_s = time.monotonic() - start
     _write_config(config, out)
-    sound = ", with sound" if animation.audio_from(config.audio) and out.suffix == ".mp4" else ""
+    sound = ", with sound" if animation.audio_from(config.audio) and out.suffix.lower() == ".mp4" else ""
     rate = f" at {float(animation.fps):.6g} frames/s" if count > 1 else ""
     return f"{count} frame{'s' * (count > 1)}{rate}{sound}, {elapsed_s:.0f} s, {count / elapsed_s:.1f} a second"
 
@@ -100,10 +127,18 @@ def options_of(config: DictConfig) -> "Options":
     from evaluation.sliders import PortraitEdit
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
+    sliders = plain["edit"]
+    if not isinstance(sliders, dict):
+        raise ValueError(f"edit={sliders} cannot be used; give single sliders, for example edit.smile=1")
+    for name, value in sliders.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"edit.{name}={value} cannot be used; give a number")
     try:
-        edit = PortraitEdit(**{name: float(value) for name, value in plain["edit"].items()})
+        edit = PortraitEdit(**{name: float(value) for name, value in sliders.items()})
     except TypeError as error:
         raise ValueError(f"edit: {error}; see docs/animation.md for the sliders") from error
+    except ValueError as error:
+        raise ValueError(f"edit.{error}") from error
     names = {field.name for field in fields(Options)} & plain.keys() - {"edit"}
     return Options(**{name: plain[name] for name in names}, edit=edit)
 
@@ -123,7 +158,7 @@ def outputs_of(animation: "Animation", config: DictConfig, out: Path) -> "list[O
             return mp4(path, result, fps, audio_from=audio, crf=config.crf)
         return output_for(path, result, fps, audio_from=audio)
 
-    outputs = [of(path) for path in (out, *(Path(str(name)) for name in config.also))]
+    outputs = [of(path) for path in (out, *also(config))]
     if _has_companions(config, out):
         side_px = max(PANEL_PX, animation.engine.output_px)
         if config.side_by_side:
@@ -137,12 +172,18 @@ def outputs_of(animation: "Animation", config: DictConfig, out: Path) -> "list[O
 
 def beside(config: DictConfig, out: Path) -> list[Path]:
     """The files that are written beside the result."""
-    found = [Path(str(name)) for name in config.also]
+    found = also(config)
     if _has_companions(config, out):
         found += [_named(out, "_side_by_side.mp4")] * bool(config.side_by_side)
         found += [_named(out, "_crops.mp4")] * bool(config.save_crops)
-    found += [out.with_suffix(".motion.npz")] * bool(config.save_template)
+    found += [out.with_suffix(TEMPLATE_SUFFIX)] * bool(config.save_template)
     return found
+
+
+def also(config: DictConfig) -> list[Path]:
+    """Further files of the result; one name needs no brackets."""
+    names = [config.also] if isinstance(config.also, str) else config.also or []
+    return [Path(str(name)) for name in names]
 
 
 def _has_companions(config: DictConfig, out: Path) -> bool:
@@ -165,20 +206,63 @@ def _announcement(animation: "Animation", config: DictConfig) -> str:
         what, found = portraits[0].species, portraits[0].num_heads
         chosen = ""
     heads = f", {found} heads found, head={config.head}" if found > 1 else ""
-    return f"moving {animation.name} ({what or 'head given by hand'}{chosen}{heads}) like {config.driving}"
+    end = "; Ctrl-C ends the film" if getattr(animation.driver, "camera", None) else ""
+    read_by = getattr(animation.driver, "model", "")
+    if read_by not in ("", animation.weights_name):
+        end = f"; the template is of the weights {read_by}, to whose expressions others give other meanings"
+    return f"moving {animation.name} ({what or 'head given by hand'}{chosen}{heads}) like {config.driving}{end}"
 
 
-def _check_out(out: Path) -> None:
+def check_files(config: DictConfig, out: Path) -> None:
+    """See that the options for files make sense, before anything is loaded.
+
+    Raises:
+        ValueError: they do not, or a file that is read would be replaced.
+    """
     from evaluation.outputs import SUFFIXES
 
-    if out.suffix.lower() not in (*SUFFIXES, ""):
-        raise ValueError(f"out={out}: give a name that ends in {', '.join(SUFFIXES)}, or a folder for frames")
+    for name in ("side_by_side", "save_crops", "save_template"):
+        if not isinstance(config[name], bool):
+            raise ValueError(f"{name}={config[name]} cannot be used; give true or false")
+    for name, most in (("crf", 51), ("batch_frames", 1024)):
+        value = config[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise ValueError(f"{name}={value} is out of range; give a whole number from 0 to {most}")
+    for path in (out, *also(config)):
+        if not path.name or path.suffix.lower() not in (*SUFFIXES, ""):
+            raise ValueError(f"{path}: give a name that ends in {', '.join(SUFFIXES)}, or a folder for frames")
+    for name in ("source", "driving"):
+        read = Path(str(config[name])).resolve()
+        if any(path.resolve() == read for path in (out, *beside(config, out))):
+            raise ValueError(f"{name}={config[name]} would be replaced by the result; give another out")
+
+
+@contextmanager
+def _filmed_until_ctrl_c(animation: "Animation") -> Iterator[None]:
+    """Let the first Ctrl-C end a camera's film, which is then finished; the next one stops the program as usual."""
+    camera = getattr(animation.driver, "camera", None)
+    if camera is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, usual)
+        camera.stop()
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _write_config(config: DictConfig, out: Path) -> None:
-    part = _named(out, f"{CONFIG_SUFFIX}.part")
-    OmegaConf.save(config, part, resolve=True)
-    part.replace(_named(out, CONFIG_SUFFIX))
+    from data_pipeline.whole_file import whole_file, write_errors
+
+    path = _named(out, CONFIG_SUFFIX)
+    with whole_file(path) as part, write_errors(path):
+        OmegaConf.save(config, part, resolve=True)
 
 
 def _media(value: Any) -> str:  # noqa: ANN401

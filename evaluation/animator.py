@@ -5,17 +5,17 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from data_pipeline import media
-from evaluation.driver import Driver, Footage, driving_square, open_driver
+from evaluation.driver import Driver, Footage, driving_square, is_camera, open_driver
 from evaluation.engine import Engine, Kind
 from evaluation.moved_photo import PhotoMover
 from evaluation.moved_video import VideoMover
-from evaluation.openings import OpeningReader
+from evaluation.openings import OpeningReader, held
 from evaluation.options import Audio, Options
 from evaluation.performance import Performance
 from evaluation.source import HeadFinder, SourcePortrait, SourceVideo, crop_source, probe_source
@@ -73,6 +73,8 @@ class Animation:
         """The file whose sound belongs to the result: the driver's or the source's, whichever there is."""
         driver = self.driver.path if isinstance(self.driver, Footage) and self.driver.has_audio else None
         source = self.portraits.path if isinstance(self.portraits, SourceVideo) and self.portraits.has_audio else None
+        if priority not in get_args(Audio):
+            raise ValueError(f"audio={priority!r} is unknown; choose one of {', '.join(get_args(Audio))}")
         if priority == "none":
             return None
         return (driver or source) if priority == "driver" else (source or driver)
@@ -82,10 +84,17 @@ class Animation:
         return Performance(self.engine, self.driver, self.driving_from_crop, self.reader, self.fps)
 
     def template(self) -> MotionTemplate:
-        """The driver's motion, to be written and used again."""
+        """The driver's motion, to be written and used again.
+
+        Raises:
+            ValueError: the driver is a camera, which plays once.
+        """
+        if isinstance(self.driver, Footage) and self.driver.camera is not None:
+            raise ValueError(f"{self.driver.name} plays once, so its motion cannot be saved too; film to a file first")
         performance = Performance(self.engine, self.driver, self.driving_from_crop, self.reader)
         motion, openings = performance.whole()
-        eyes, lips = openings or (None, None)
+        has_face = openings is not None and bool(openings.lips.isfinite().any())
+        eyes, lips = held(openings) if openings is not None and has_face else (None, None)
         return MotionTemplate(
             motion=type(motion)(*(value.cpu() for value in motion)), fps=self.driver.fps, eye_ratios=eyes,
             lip_ratios=lips, source=performance.driver_name, model=self.weights_name,
@@ -159,7 +168,7 @@ class Animator:
     def animate(
         self,
         source: str | Path | UInt8[np.ndarray, "H W 3"],
-        driving: str | Path | int | UInt8[np.ndarray, "T H W 3"],
+        driving: str | Path | int | UInt8[np.ndarray, "T H2 W2 3"],
         options: Options | None = None,
         **changes: Any,  # noqa: ANN401
     ) -> Animation:
@@ -180,16 +189,28 @@ class Animator:
         framing: dict[str, Any] = {
             "head": chosen.head, "box": chosen.source_box, "crop": chosen.source_crop, "scale": chosen.source_scale,
         }  # fmt: skip
+        fps = None if chosen.fps is None else Fraction(chosen.fps).limit_denominator(100_000)
+        is_live = not isinstance(driving, np.ndarray) and is_camera(driving)
+        # A mistake is told before a long source is looked through; a camera runs from when it is opened.
+        driver = None if is_live else open_driver(driving, fps, chosen.seconds)
         portraits: tuple[SourcePortrait, ...] | SourceVideo
         if isinstance(source, np.ndarray):
+            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or min(source.shape) < 1:
+                raise ValueError(f"the source picture is {source.dtype}{list(source.shape)}; give u8[H,W,3]")
             portraits = tuple(crop_source(source, side_px, self.detector, **framing))
         elif (item := probe_source(source)).kind == "video":
             portraits = open_source_video(item, side_px, self.detector, **framing)
         else:
             image = next(media.read_frames(item.path))
             portraits = tuple(crop_source(image, side_px, self.detector, name=item.path.name, **framing))
-        driver = open_driver(driving, chosen.fps, chosen.seconds)
+        driver = driver or open_driver(driving, fps, chosen.seconds)
         square = None
+        K = self.engine.config.num_keypoints
+        if isinstance(driver, MotionTemplate) and driver.num_keypoints != K:
+            raise ValueError(
+                f"driving={driving}: the template has {driver.num_keypoints} keypoints and these weights {K}; make it "
+                "with these weights"
+            )
         if isinstance(driver, Footage):
             square = driving_square(
                 driver, side_px, self.detector, crop=chosen.driving_crop, box=chosen.driving_box,
@@ -219,9 +240,20 @@ def load_detector(name: str) -> HeadFinder:
 
 
 def usable_device(name: str) -> str:
-    """`auto` -> cuda where there is one, else cpu; other names stay."""
+    """`auto` -> cuda where there is one, else cpu; other names stay.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     import torch
 
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count()
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device={name} is unknown; give auto, cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError(f"device={name}: this machine has {count} CUDA devices; give auto, cpu or another number")
+    return name

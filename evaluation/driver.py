@@ -1,7 +1,7 @@
 """A driving video, photo, camera or motion template -> what drives, and the one square in which the head moves."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline import media, video
 from data_pipeline.crop import crop_transform
-from data_pipeline.frame_rate import Timing, constant_rate
+from data_pipeline.frame_rate import TimedFrame, Timing, constant_rate
 from data_pipeline.records import Detection
 from data_pipeline.video import DEFAULT_FPS
 from data_pipeline.webcam import WebcamFrames
@@ -32,19 +32,30 @@ class Camera:
 
     def __init__(self, frames: WebcamFrames) -> None:
         self.live = frames
-        self._stream = iter(constant_rate(frames.timed_frames(), frames.fps))
-        self._seen: list[np.ndarray] = []
+        self._stream = frames.timed_frames()
+        self._seen: list[TimedFrame] = []
+        self._is_stopped = False
 
     def look(self, count: int) -> list[np.ndarray]:
         """The first frames; they are still played afterwards."""
         self._seen += islice(self._stream, max(0, count - len(self._seen)))
-        return self._seen[:count]
+        return [timed.frame for timed in self._seen[:count]]
 
-    def play(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """All frames, live."""
-        while self._seen:
-            yield self._seen.pop(0)
-        yield from self._stream
+    def play(self) -> Iterator[TimedFrame]:
+        """All frames with their times, live, until `stop`; at the end the camera is given back."""
+        try:
+            while self._seen and not self._is_stopped:
+                yield self._seen.pop(0)
+            for timed in self._stream:
+                if self._is_stopped:
+                    return
+                yield timed
+        finally:
+            self.live.close()
+
+    def stop(self) -> None:
+        """End the film as if its time were up; from any thread or signal handler."""
+        self._is_stopped = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +81,10 @@ class Footage:
         """Upright RGB frames, one at a time; at another rate, frames are repeated and dropped by their times."""
         frames = self._own_frames()
         if self.seconds is not None:
-            frames = islice(frames, max(1, math.ceil(self.seconds * self.fps)))
+            frames = islice(frames, frames_in(self.seconds, self.fps))
         if fps is None or fps == self.fps or self.is_still:
             return iter(frames)
-        return constant_rate(((i / self.fps, frame) for i, frame in enumerate(frames)), fps)
+        return at_rate(frames, self.fps, fps)
 
     def looks(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """Frames that are looked at to find the head: a few a second of a file, the first second of a camera."""
@@ -85,7 +96,7 @@ class Footage:
 
     def _own_frames(self) -> Iterator[np.ndarray]:
         if self.camera is not None:
-            return self.camera.play()
+            return constant_rate(self.camera.play(), self.fps)
         if self.array is not None:
             return iter(self.array)
         assert self.path is not None
@@ -93,6 +104,31 @@ class Footage:
 
 
 Driver = Footage | MotionTemplate
+
+
+def at_rate(frames: Iterable[np.ndarray], own_fps: Fraction, fps: Fraction) -> Iterator[np.ndarray]:
+    """Frames at their own rate -> at another one, repeated and dropped; the length in seconds stays."""
+    number = 0
+    for own_number, frame in enumerate(frames):
+        while frame_on_show(number, own_fps, fps) == own_number:
+            yield frame
+            number += 1
+
+
+def frame_on_show(number: int, own_fps: Fraction, fps: Fraction) -> int:
+    """Which frame of a clip is on show when frame `number` of another rate begins."""
+    return math.floor(number * own_fps / fps)
+
+
+def frames_in(seconds: float, fps: Fraction) -> int:
+    """How many frames begin in a time; at least one."""
+    return max(1, math.ceil(Fraction(str(seconds)) * fps))  # as typed: 1.1 s at 10 a second are 11 frames, not 12
+
+
+def is_camera(driving: str | Path | int) -> bool:
+    """Whether a driver is named as a camera: 0 or webcam:0. A file that is called so comes first."""
+    name = str(driving)
+    return isinstance(driving, int) or name.startswith(CAMERA) or (name.isdecimal() and not Path(name).exists())
 
 
 def open_driver(
@@ -107,9 +143,9 @@ def open_driver(
     if isinstance(driving, np.ndarray):
         return _in_memory(driving, fps, limit)
     name = str(driving)
-    number = name.removeprefix(CAMERA)
-    if isinstance(driving, int) or name.startswith(CAMERA) or (number.isdigit() and not Path(name).exists()):
-        if not number.isdigit():
+    if is_camera(driving):
+        number = name.removeprefix(CAMERA)
+        if not number.isdecimal():
             raise ValueError(f"driving={name}: give the camera's number, such as webcam:0")
         live = WebcamFrames(int(number), limit)
         return Footage(
@@ -129,9 +165,9 @@ def open_driver(
             width_px=item.width_px, path=path,
         )  # fmt: skip
     timing = media.read_timing(path)
-    count = timing.num_frames if limit is None else min(timing.num_frames, math.ceil(limit * timing.fps))
+    count = timing.num_frames if limit is None else min(timing.num_frames, frames_in(limit, timing.fps))
     return Footage(
-        name=path.name, is_still=False, fps=timing.fps, num_frames=count, height_px=item.height_px,
+        name=path.name, is_still=timing.num_frames == 1, fps=timing.fps, num_frames=count, height_px=item.height_px,
         width_px=item.width_px, path=path, has_audio=has_audio(path), timing=timing, seconds=limit,
     )  # fmt: skip
 
@@ -140,15 +176,17 @@ def _in_memory(frames: np.ndarray, fps: Fraction | None, seconds: float | None) 
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ValueError(f"driving frames are {frames.dtype}{list(frames.shape)}; give u8[T,H,W,3]")
     T, H, W, _ = frames.shape
+    rate = fps or DEFAULT_FPS
+    count = T if seconds is None else min(T, frames_in(seconds, rate))
     return Footage(
-        name="the driving frames", is_still=T == 1, fps=fps or DEFAULT_FPS, num_frames=T, height_px=H, width_px=W,
+        name="the driving frames", is_still=T == 1, fps=rate, num_frames=count, height_px=H, width_px=W,
         array=frames, seconds=seconds,
     )  # fmt: skip
 
 
 def shortened(template: MotionTemplate, seconds: float) -> MotionTemplate:
     """The first seconds of a template; at least a frame."""
-    count = max(1, min(template.num_frames, math.ceil(seconds * template.fps)))
+    count = min(template.num_frames, frames_in(seconds, template.fps))
     cut = {name: None if value is None else value[:count] for name, value in (
         ("eye_ratios", template.eye_ratios), ("lip_ratios", template.lip_ratios), ("canonical", template.canonical)
     )}  # fmt: skip

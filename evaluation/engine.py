@@ -62,7 +62,7 @@ class Engine:
         self.device = torch.device(device)
         self.config = model.config
         model = model.eval().to(self.device)
-        self.appearance, self.motion = model.appearance, model.motion
+        self.appearance = model.appearance
         self.corrections: StitchingRetargeting = model.stitching
         is_small = self.config.output_px <= SMALL_FRAME_PX
         self.batch_frames = batch_frames or (4 if is_small or self.device.type == "cuda" else 1)
@@ -70,6 +70,7 @@ class Engine:
             keep_freed_memory()
         self.plain = model if kind == "plain" else None
         self.fast = FastPortrait(model, precision or best_precision(self.device)) if kind == "fast" else None
+        self.motion = model.motion if self.fast is None else self.fast.motion
 
     @property
     def input_px(self) -> int:

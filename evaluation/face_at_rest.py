@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,17 +10,21 @@ from torch import Tensor
 
 from evaluation.driving import PosedMotion
 from evaluation.editor import apply_edit
-from evaluation.openings import GivenOpenings, OpeningReader, Openings, held, read_curve, stacked
+from evaluation.openings import OpeningReader, Openings, read_curve, stacked
 from evaluation.options import Options, Wanted
+from evaluation.performance import Performance
 from evaluation.retarget import Corrections, closed_lips_delta, eyes_delta, lips_delta, open_eyes_delta
 from evaluation.sliders import PortraitEdit
 
 DRIVER = "driver"
+FIRST_FRAMES = 1024
+"""Of a curve, that are read at once."""
 
 
-def needs_source_openings(options: Options) -> bool:
-    """Whether the source's own openings must be known."""
-    return options.eyes is not None or options.lips is not None or options.normalise_lips or options.keep_eyes_open
+def needed_openings(options: Options, *, is_video: bool) -> tuple[bool, bool]:
+    """Whether the source's own eyes, and its own lips, must be known."""
+    eyes = options.eyes is not None or (options.keep_eyes_open and is_video)
+    return eyes, options.lips is not None or (options.normalise_lips and options.relative)
 
 
 def needs_driver_openings(options: Options) -> bool:
@@ -29,38 +32,64 @@ def needs_driver_openings(options: Options) -> bool:
     return DRIVER in (options.eyes, options.lips)
 
 
+def limit_reading(performance: Performance, options: Options) -> None:
+    """Have a driver's openings read only where somebody needs them.
+
+    Raises:
+        ValueError: they are needed and can not be told.
+    """
+    if not needs_driver_openings(options):
+        if options.reference != "neutral":
+            performance.drop_reader()
+    elif not performance.knows_openings:
+        raise ValueError(
+            f"{performance.driver_name}: eyes=driver and lips=driver need to know how open the driver's are; give "
+            "openings=face_mesh, or a motion template that holds them"
+        )
+
+
 def source_openings(
-    options: Options, crops: Sequence[UInt8[np.ndarray, "S S 3"]], reader: OpeningReader | None, name: str
+    options: Options,
+    crops: Sequence[UInt8[np.ndarray, "S S 3"]],
+    reader: OpeningReader | None,
+    name: str,
+    *,
+    is_video: bool,
 ) -> Openings | None:
-    """How open the source's eyes and lips are: as typed, else as read; None where nobody asks.
+    """How open the source's eyes and lips are: as typed, else as read, NaN without a face; None where nobody asks.
 
     Raises:
         ValueError: they are needed and can neither be read nor were given.
     """
-    if not needs_source_openings(options):
+    asked = needed_openings(options, is_video=is_video)
+    if not any(asked):
         return None
-    typed = options.source_eyes, options.source_lips
-    if None not in typed:
-        given = GivenOpenings(eyes=options.source_eyes, lips=options.source_lips)  # pyright: ignore[reportArgumentType]
-        return stacked(given(crops))
+    typed = {"source_eyes=0.35": options.source_eyes, "source_lips=0.0": options.source_lips}
+    given = stacked(options.given_openings()(crops))
+    missing = [word for is_asked, (word, value) in zip(asked, typed.items(), strict=True) if is_asked and value is None]
+    if not missing:
+        return given
     if reader is None:
         raise ValueError(
-            f"{name}: eyes and lips can be moved to a ratio only when the source's own is known; give source_eyes=0.35 "
-            "source_lips=0.0 as they look, or openings=face_mesh for people"
+            f"{name}: eyes and lips can be moved to a ratio only when the source's own is known; give "
+            f"{' '.join(missing)} as they look, or openings=face_mesh for people"
         )
-    read = held(stacked(list(reader(crops))), name)
-    eyes = read.eyes if options.source_eyes is None else stacked(GivenOpenings(eyes=options.source_eyes)(crops)).eyes
-    lips = read.lips if options.source_lips is None else stacked(GivenOpenings(lips=options.source_lips)(crops)).lips
-    return Openings(eyes, lips)
+    read = stacked(list(reader(crops)))
+    eyes = read.eyes if options.source_eyes is None else given.eyes
+    return Openings(eyes, read.lips if options.source_lips is None else given.lips)
 
 
 class Wishes:
-    """Openings to reach, for every frame."""
+    """Openings to reach, for every frame.
 
-    def __init__(self, options: Options, fps: Fraction, num_frames: int) -> None:
+    Raises:
+        ValueError: a number is out of range, or a curve's file cannot be read.
+    """
+
+    def __init__(self, options: Options, fps: Fraction) -> None:
         self.options = options
-        self._eyes = _curve(options.eyes, fps, num_frames)
-        self._lips = _curve(options.lips, fps, num_frames)
+        self._eyes = None if options.eyes in (None, DRIVER) else _Curve("eyes", options.eyes, fps)
+        self._lips = None if options.lips in (None, DRIVER) else _Curve("lips", options.lips, fps)
 
     @property
     def has_any(self) -> bool:
@@ -75,7 +104,10 @@ class Wishes:
         start: int,
         driver: Openings | None,
     ) -> Float[Tensor, "T K 3"]:
-        """Change of the keypoints of frames start, start+1, ...: from the source's own openings to the wanted ones."""
+        """Change of the keypoints of frames start, start+1, ...: from the source's own openings to the wanted ones.
+
+        Where the driver's openings are NaN, they ask for nothing.
+        """
         count, device = len(x_s), x_s.device
         change = torch.zeros_like(x_s)
         # Upstream reads the first eye of the driver only.
@@ -85,11 +117,11 @@ class Wishes:
         ):
             if word is None:
                 continue
-            wanted = _slice(curve, start, count) if curve is not None else theirs
-            if wanted is None:
-                raise ValueError("eyes or lips follow the driver, but how open the driver's are is not known")
-            now = now.expand(count, now.shape[1]).to(device)
-            change = change + retarget(corrections, x_s, now, wanted.to(device).float())
+            wanted = curve.frames(start, start + count) if curve is not None else theirs
+            assert wanted is not None  # `limit_reading` has made sure
+            now, wanted = now.expand(count, now.shape[1]).to(device), wanted.to(device).float()
+            delta = retarget(corrections, x_s, now, wanted)
+            change = change + torch.where(wanted.isnan()[:, :, None], torch.zeros_like(delta), delta)
         return change
 
 
@@ -116,14 +148,20 @@ def edited(motion: PosedMotion, edit: PortraitEdit) -> PosedMotion:
     return apply_edit(motion.delta, motion.rotation, motion.scale, motion.shift, edit)
 
 
-def _curve(wanted: Wanted, fps: Fraction, num_frames: int) -> Tensor | None:
-    if wanted is None or wanted == DRIVER:
-        return None
-    what = Path(wanted) if isinstance(wanted, str) else wanted
-    return read_curve(what, fps, max(1, num_frames))
+class _Curve:
+    """An opening for every frame, however many there will be: cameras and some files do not tell."""
 
+    def __init__(self, name: str, wanted: Wanted, fps: Fraction) -> None:
+        assert wanted is not None
+        self._wanted = wanted
+        self._fps = fps
+        try:
+            self._values = read_curve(wanted, fps, FIRST_FRAMES)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
-def _slice(curve: Tensor, start: int, count: int) -> Float[Tensor, "T 1"]:
-    """Values of some frames; the last one is held."""
-    index = torch.arange(start, start + count).clamp(max=len(curve) - 1)
-    return curve[index][:, None]
+    def frames(self, start: int, stop: int) -> Float[Tensor, "T 1"]:
+        """Frames [start, stop)."""
+        if stop > len(self._values):
+            self._values = read_curve(self._wanted, self._fps, 2 * stop)
+        return self._values[start:stop, None]

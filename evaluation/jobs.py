@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 if TYPE_CHECKING:
     from evaluation.animator import Animator
 
 NOT_OF_THE_RESULT = ("jobs", "part", "devices", "device", "batch_frames", "out")
 """Options that do not change what a job makes; `out` is the file itself."""
-LOADING = ("weights", "openings", "engine", "precision")
+LOADING = ("weights", "detector", "openings", "engine", "precision", "device", "batch_frames")
 """Options that need another animator."""
 
 
@@ -30,6 +32,13 @@ class Job(NamedTuple):
     def out(self) -> Path:
         """The file to make."""
         return Path(str(self.config.out))
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything that is made, the options last."""
+        from evaluation.animate_cli import CONFIG_SUFFIX, beside
+
+        return [self.out, *beside(self.config, self.out), self.out.with_name(self.out.stem + CONFIG_SUFFIX)]
 
 
 def run_jobs(config: DictConfig, arguments: Sequence[str]) -> None:
@@ -65,22 +74,26 @@ def read_jobs(path: Path, config: DictConfig) -> list[Job]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = list(csv.DictReader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"jobs={path} cannot be read ({error}); give a CSV with the columns source,driving") from error
     if not rows:
         raise ValueError(f"jobs={path} has no rows; give a CSV with the columns source,driving and one row per job")
-    jobs, made = [], {}
+    jobs: list[Job] = []
+    made: dict[Path, int] = {}
     for number, row in enumerate(rows):
         job = Job(number, _config_of(row, config, path, number))
-        if job.out in made:
-            raise ValueError(f"{path} rows {made[job.out] + 2} and {number + 2} both make {job.out}; give a column out")
-        made[job.out] = number
+        for file in job.files:
+            other = made.setdefault(file.resolve(), number)
+            if other != number:
+                raise ValueError(f"{path} rows {other + 2} and {number + 2} both make {file}; give a column out")
         jobs.append(job)
     return jobs
 
 
 def _config_of(row: dict[str, str], config: DictConfig, path: Path, number: int) -> DictConfig:
+    if None in row:
+        raise ValueError(f"{path} row {number + 2} has more cells than the first line; put lists like [1,2] in quotes")
     given = {key.strip(): value.strip() for key, value in row.items() if key and value and value.strip()}
     if missing := [name for name in ("source", "driving") if name not in given and config[name] is None]:
         raise ValueError(f"{path} row {number + 2} has no {missing[0]}; give a column {missing[0]} or the option")
@@ -92,6 +105,8 @@ def _config_of(row: dict[str, str], config: DictConfig, path: Path, number: int)
         try:
             parsed = value if key in ("source", "driving") else OmegaConf.from_dotlist([f"v={value}"])["v"]
             OmegaConf.update(own, key, parsed, merge=False)
+        except YAMLError as error:
+            raise ValueError(f"{path} row {number + 2}: {key}={value} cannot be read; mend its brackets") from error
         except OmegaConfBaseException as error:
             raise ValueError(f"{path}: the column {key} is no option of lp-animate; see --help") from error
     default = f"{Path(str(own.source)).stem}--{Path(str(own.driving)).stem}.mp4"
@@ -112,13 +127,14 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def is_done(job: Job) -> bool:
-    """Whether the file is there and was made with the same options."""
-    from evaluation.animate_cli import CONFIG_SUFFIX
-
-    saved = job.out.with_name(job.out.stem + CONFIG_SUFFIX)
-    if not job.out.exists() or not saved.exists():
+    """Whether the files are there and were made with the same options."""
+    if not all(file.exists() for file in job.files):
         return False
-    return _of_the_result(OmegaConf.load(saved)) == _of_the_result(job.config)
+    try:
+        saved = OmegaConf.load(job.files[-1])
+    except YAMLError:
+        return False  # damaged: make it again
+    return _of_the_result(saved) == _of_the_result(job.config)
 
 
 def _of_the_result(config: object) -> dict[str, object]:
@@ -148,9 +164,10 @@ def _do_all(jobs: Sequence[Job], record: Path) -> int:
                     job.out.parent.mkdir(parents=True, exist_ok=True)
                     told["result"] = "made"
                     told["detail"] = animate_one(animators[key], job.config, show=False)
-                except (ValueError, OSError) as error:
+                except Exception as error:  # recorded and counted: one row must not end a night's work
                     failed += 1
-                    told |= {"result": "failed", "detail": " ".join(str(error).split())}
+                    kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+                    told |= {"result": "failed", "detail": kind + " ".join(str(error).split())}
                     print(f"row {job.number + 2} failed: {told['detail']}", file=sys.stderr)
             log.write(json.dumps(told, ensure_ascii=False) + "\n")
             log.flush()
@@ -159,18 +176,28 @@ def _do_all(jobs: Sequence[Job], record: Path) -> int:
 
 def _on_devices(config: DictConfig, arguments: Sequence[str]) -> None:
     """Start this program once for each device, each with its part of the list."""
-    devices = [str(device) for device in config.devices]
+    devices = [config.devices] if isinstance(config.devices, str) else [str(device) for device in config.devices]
+    first, step = part_of(str(config.part))
     kept = [word for word in arguments if not word.startswith(("devices=", "device=", "part="))]
     commands = [
-        [sys.executable, "-m", "evaluation.animate_cli", *kept, f"device={device}", f"part={i}/{len(devices)}"]
+        [
+            sys.executable,
+            "-m",
+            "evaluation.animate_cli",
+            *kept,
+            f"device={device}",
+            "devices=[]",
+            f"part={first + step * i}/{step * len(devices)}",
+        ]
         for i, device in enumerate(devices)
     ]
-    running = [subprocess.Popen(command) for command in commands]
+    # In groups of their own: else Ctrl-C would reach them twice, and the second one would cut their tidying up short.
+    running = [subprocess.Popen(command, process_group=0) for command in commands]
     try:
         codes = [process.wait() for process in running]
     except BaseException:
         for process in running:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
         for process in running:
             process.wait()
         raise

@@ -21,6 +21,20 @@ def provenance() -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def peak_memory_mib() -> float:
+    """The most memory that this process has held, in MiB.
+
+    From /proc where there is one: the counter of getrusage is inherited from the parent, across exec too.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

@@ -8,14 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.driver import Footage
 from evaluation.driving import PosedMotion, drive_image, posed
 from evaluation.engine import Engine, PreparedSource
-from evaluation.face_at_rest import Wishes, edited, needs_driver_openings, rest_change, source_openings
+from evaluation.face_at_rest import (
+    Wishes,
+    edited,
+    limit_reading,
+    needs_driver_openings,
+    rest_change,
+    source_openings,
+)  # fmt: skip
 from evaluation.openings import OpeningReader, Openings, held
 from evaluation.options import Options
 from evaluation.pasteback import paster, scaled_to_side
-from evaluation.performance import Performance
+from evaluation.performance import Performance, in_real_time
 from evaluation.reference import choose_reference
 from evaluation.retarget import finished
 from evaluation.smoothing import MotionSmoother, smooth_motion
@@ -49,45 +55,54 @@ class PhotoMover:
         self.performance = performance
         self.options = options
         self.rules = options.driving()
+        self.wishes = Wishes(options, performance.fps)
+        if performance.is_live and (options.reference != "first" or options.smoothing == "kalman"):
+            raise ValueError("a camera is live: it needs reference=first and smoothing=none or one-euro")
+        limit_reading(performance, options)
         self.heads = [self._head(portrait, reader) for portrait in portraits]
-        self.wishes = Wishes(options, performance.fps, performance.num_frames)
-        if not needs_driver_openings(options) and options.reference != "neutral":
-            performance.drop_reader()
 
     def steps(self, *, with_driver: bool = True) -> Generator[Step, None, None]:
         """Frames, one at a time; each is the photo with all heads moved."""
-        known, reference = self._looked_ahead()
+        made = self._steps(with_driver=with_driver)
+        live = self.performance
+        return in_real_time(made, live.times_s, live.fps) if live.is_live else made
+
+    def _steps(self, *, with_driver: bool) -> Generator[Step, None, None]:
+        known, reference, theirs = self._looked_ahead()
         smoother = MotionSmoother(self.performance.fps) if self.options.smoothing == "one-euro" else None
-        parts = self.performance.parts(known, with_crops=with_driver)
+        parts = self.performance.parts(known, with_crops=with_driver, as_it_comes=True)
         start = 0
-        last: Openings | None = None
+        seen: Openings | None = None
         with closing(parts):
             for part in parts:
                 motion = smoother(part.motion) if smoother and known is None else part.motion
                 reference = motion.frames(0, 1) if reference is None else reference
-                openings, last = _gapless(part.openings, last, self.performance.driver_name, self.options)
+                stop = start + len(motion.delta)
+                openings = part.openings if theirs is None else Openings(*(value[start:stop] for value in theirs))
+                if openings is not None and theirs is None:
+                    openings, seen = _gapless(openings, seen)
                 moved = [
                     self.engine.render(head.prepared, self._keypoints(head, motion, reference, start, openings))
                     for head in self.heads
                 ]
                 for i, results in enumerate(zip(*moved, strict=True)):
                     yield self._step(results, None if part.crops is None else part.crops[i])
-                start += len(motion.delta)
+                start = stop
 
-    def _looked_ahead(self) -> tuple[PosedMotion | None, PosedMotion | None]:
-        """The whole motion and its reference, when a rule must see all of it first."""
+    def _looked_ahead(self) -> tuple[PosedMotion | None, PosedMotion | None, Openings | None]:
+        """The whole motion, its reference and the driver's openings, when a rule must see all of them first."""
         options = self.options
-        if options.reference == "first" and options.smoothing != "kalman":
-            return None, None
-        driver = self.performance.driver
-        if isinstance(driver, Footage) and driver.camera is not None:
-            raise ValueError("a camera is live: it needs reference=first and smoothing=none or one-euro")
+        follows = needs_driver_openings(options)
+        if self.performance.is_live or (options.reference == "first" and options.smoothing != "kalman" and not follows):
+            return None, None, None
         motion, openings = self.performance.whole()
+        self.performance.drop_reader()
         method = "none" if options.smoothing == "auto" else options.smoothing
         motion = smooth_motion(motion, method, self.performance.fps, kalman_variance=options.smoothing_variance)
         eyes, lips = openings or (None, None)
         at = choose_reference(motion, options.reference, self.heads[0].prepared.motion, lips, eyes)
-        return motion, motion.frames(at, at + 1)
+        theirs = held(openings, self.performance.driver_name) if openings and follows else None
+        return motion, motion.frames(at, at + 1), theirs
 
     @torch.inference_mode()
     def _keypoints(
@@ -96,12 +111,9 @@ class PhotoMover:
         options, source = self.options, head.prepared
         corrections = self.engine.corrections
         neutral = self.engine.neutral(motion) if self.performance.is_still else None
-        at_rest = source.motion
-        if options.relative or options.rules != "human":
-            at_rest = edited(source.motion, options.edit)
-        else:
-            motion = edited(motion, options.edit)
-            at_rest = at_rest._replace(scale=at_rest.scale * options.edit.move_z)
+        at_rest = edited(source.motion, options.edit)
+        if not options.relative and options.rules == "human":
+            motion = edited(motion, options.edit)  # which replaces the source's; what a region leaves is edited too
         x_d = drive_image(source.canonical, at_rest, motion, reference, self.rules, neutral)
         x_s = source.x_s.expand_as(x_d)
         rest = posed(source.canonical, at_rest)
@@ -118,7 +130,8 @@ class PhotoMover:
     def _head(self, portrait: SourcePortrait, reader: OpeningReader | None) -> Head:
         options, engine = self.options, self.engine
         prepared = engine.prepare(portrait.crop)
-        own = source_openings(options, [portrait.crop], reader, portrait.name)
+        own = source_openings(options, [portrait.crop], reader, portrait.name, is_video=False)
+        own = None if own is None else held(own, portrait.name)
         with torch.inference_mode():
             after = rest_change(options, engine.corrections, prepared.x_s, own, is_video=False)
         matrix = scaled_to_side(portrait.source_from_crop, engine.input_px, engine.output_px)
@@ -133,14 +146,12 @@ class PhotoMover:
         return Step(frame, results[0], self.heads[0].portrait.crop, driving)
 
 
-def _gapless(
-    openings: Openings | None, last: Openings | None, name: str, options: Options
-) -> tuple[Openings | None, Openings | None]:
-    """A part's openings with gaps filled from what came before, and its last frame for the next part."""
-    if openings is None or not needs_driver_openings(options):
-        return openings, last
-    if last is not None:
-        openings = Openings(*(torch.cat(pair) for pair in zip(last, openings, strict=True)))
-    filled = held(openings, name)
-    skip = 0 if last is None else 1
+def _gapless(openings: Openings, seen: Openings | None) -> tuple[Openings, Openings | None]:
+    """A live part's openings, gaps filled from what was seen before, and what the next part is filled from."""
+    if seen is not None:
+        openings = Openings(*(torch.cat(pair) for pair in zip(seen, openings, strict=True)))
+    if not bool(openings.lips.isfinite().any()):
+        return openings, None  # no face so far: nothing is asked for
+    filled = held(openings)
+    skip = 0 if seen is None else 1
     return Openings(*(value[skip:] for value in filled)), Openings(*(value[-1:] for value in filled))

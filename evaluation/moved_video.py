@@ -1,6 +1,6 @@
 """A source video + a performance -> the video with its face moved: portrait video editing."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from data_pipeline.crop import warp_crop
 from data_pipeline.progress import track
+from evaluation.driver import Footage
 from evaluation.driving import PosedMotion, drive_video, posed
 from evaluation.engine import Engine, chunks
 from evaluation.face_at_rest import (
     Wishes,
     edited,
+    limit_reading,
     needs_driver_openings,
-    needs_source_openings,
     rest_change,
     source_openings,
 )  # fmt: skip
@@ -66,19 +67,25 @@ class VideoMover:
         self.performance = performance
         self.options = options
         self.reader = reader
-        if not needs_driver_openings(options) and options.reference != "neutral":
-            performance.drop_reader()
+        self.wishes = Wishes(options, source.fps)
+        if options.rules != "human":
+            raise ValueError(f"rules={options.rules} moves photos only; use rules=human for a source video")
+        driver = performance.driver
+        if isinstance(driver, Footage) and performance.is_live and driver.seconds is None:
+            raise ValueError("a camera that moves a video films first; say how long, for example seconds=10")
+        limit_reading(performance, options)
 
     def steps(self, *, with_driver: bool = True) -> Generator[Step, None, None]:
         """Frames, one at a time. The motion of both videos is read first: the smoother looks at all of it."""
         driving, openings = self.performance.whole()
+        self.performance.drop_reader()
         own = self._own_motion()
         count = len(own.x_s) if self.performance.is_still else min(len(own.x_s), len(driving.delta))
         x_d = self._keypoints(own.frames(0, count), driving.frames(0, count), openings)
         side_px, output_px = self.engine.input_px, self.engine.output_px
-        panels = self._panels(driving, count) if with_driver else iter([None] * count)
+        panels = self._panels(driving, with_driver=with_driver and not self.performance.is_live)  # a camera plays once
         start = 0
-        with closing(prefetched(self._pictures(), 2 * self.engine.batch_frames)) as pictures:
+        with closing(panels), closing(prefetched(self.source.frames(), 2 * self.engine.batch_frames)) as pictures:
             for chunk in chunks(pictures, self.engine.batch_frames):
                 chunk = chunk[: count - start]
                 if not chunk:
@@ -92,11 +99,8 @@ class VideoMover:
                     if self.options.pasteback:
                         matrix = scaled_to_side(self.source.source_from_crop[start + i], side_px, output_px)
                         frame = paste_into(chunk[i], result, matrix)
-                    yield Step(frame, result, crops[i], next(panels, None))
+                    yield Step(frame, result, crops[i], next(panels))
                 start += len(chunk)
-
-    def _pictures(self) -> Iterator[np.ndarray]:
-        return self.source.frames()
 
     def _own_motion(self) -> OwnMotion:
         """Read the source's motion in every frame."""
@@ -106,15 +110,13 @@ class VideoMover:
         canonical: list[Tensor] = []
         motions: list[PosedMotion] = []
         openings: list[Openings | None] = []
-        wants_openings = needs_source_openings(self.options)
         with closing(prefetched(crops, 2 * self.engine.batch_frames)) as ready:
             counted = track(ready, len(squares), "reading the source", "frames")
             for chunk in chunks(counted, self.engine.batch_frames):
                 motion, points = self.engine.read_face(np.stack(chunk))
                 canonical.append(points)
                 motions.append(motion)
-                if wants_openings:
-                    openings.append(source_openings(self.options, chunk, self.reader, self.source.name))
+                openings.append(source_openings(self.options, chunk, self.reader, self.source.name, is_video=True))
         motion = PosedMotion(*(torch.cat(values) for values in zip(*motions, strict=True)))
         points = torch.cat(canonical)
         known = [one for one in openings if one is not None]
@@ -127,30 +129,26 @@ class VideoMover:
         rules = options.driving()
         if options.smoothing in ("none", "one-euro"):
             rules = replace(rules, smoothing_variance=UNSMOOTHED_VARIANCE)
-        fps, T = self.performance.fps, len(own.x_s)
+        T = len(own.x_s)
         neutral = self.engine.neutral(driving) if self.performance.is_still else None
         if options.smoothing == "one-euro":
-            driving = smooth_motion(driving, "one-euro", fps)
+            driving = smooth_motion(driving, "one-euro", self.performance.fps)
         eyes, lips = openings or (None, None)
         at = 0 if self.performance.is_still else choose_reference(
             driving, options.reference, own.motion.frames(0, 1), lips, eyes
         )  # fmt: skip
         reference = driving.frames(at, at + 1)
-        at_rest = own.motion
-        if options.relative:
-            at_rest = edited(at_rest, options.edit)
-        else:
-            driving = edited(driving, options.edit)
-            at_rest = at_rest._replace(scale=at_rest.scale * options.edit.move_z)
+        at_rest = edited(own.motion, options.edit)
+        if not options.relative:
+            driving = edited(driving, options.edit)  # which replaces the source's; what a region leaves is edited too
         x_d = drive_video(own.canonical, at_rest, driving, rules, neutral, reference)
         rest = posed(own.canonical, at_rest)
         after = rest_change(options, corrections, own.x_s, own.openings, is_video=True)
-        wishes = Wishes(options, fps, T)
-        if wishes.has_any and own.openings is not None:
+        if self.wishes.has_any and own.openings is not None:
             if options.relative and not options.keep_motion:
                 x_d = rest
             theirs = None if openings is None or not needs_driver_openings(options) else self._theirs(openings, T)
-            x_d = x_d + wishes.change(corrections, own.x_s, own.openings, 0, theirs)
+            x_d = x_d + self.wishes.change(corrections, own.x_s, own.openings, 0, theirs)
             after = None
         stitch = corrections.stitch if options.stitching else None
         return finished(own.x_s, x_d, stitch, rules.multiplier, after, rest)
@@ -161,11 +159,12 @@ class VideoMover:
         index = torch.arange(count).clamp(max=len(filled.lips) - 1)
         return Openings(filled.eyes[index], filled.lips[index])
 
-    def _panels(self, driving: PosedMotion, count: int) -> Iterator[np.ndarray | None]:
-        """The driver's crops once more; a photo's is repeated."""
+    def _panels(self, driving: PosedMotion, *, with_driver: bool) -> Generator[np.ndarray | None, None, None]:
+        """The driver's crops once more, without end; a photo's is repeated."""
         shown: np.ndarray | None = None
-        for part in self.performance.parts(driving):
-            for shown in part.crops or [None] * len(part.motion.delta):
-                yield shown
+        with closing(self.performance.parts(driving, with_crops=with_driver)) as parts:
+            for part in parts:
+                for shown in part.crops or [None] * len(part.motion.delta):
+                    yield shown
         while True:
             yield shown

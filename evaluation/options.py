@@ -2,18 +2,28 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Literal, get_args
+from numbers import Integral, Real
+from typing import Any, Literal, get_args, get_origin
 
 from evaluation.driving import Balance, DrivingOptions, Region, Rules
+from evaluation.openings import GivenOpenings
+from evaluation.reference import CHOICES
 from evaluation.sliders import PortraitEdit
-from evaluation.smoothing import METHODS
 
 Audio = Literal["driver", "source", "none"]
 Smoothing = Literal["auto", "none", "kalman", "one-euro"]
 Wanted = float | int | str | None
 """An opening to reach: a number, `driver` for the driver's own, the path of a CSV with a curve, or nothing."""
+KINDS: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    float: (Real, "a number"),
+    int: (Integral, "a whole number"),
+    str: (str, "a word"),
+    type(None): (type(None), "null"),
+}
+"""Type of a field -> what a value of it is, and how people call that. YAML makes a word of a misspelt true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +84,37 @@ class Options:
     driving_crop: bool = True
     driving_scale: float | int | None = None
 
-    fps: Fraction | None = None
+    fps: Fraction | float | int | None = None
     """Frames a second of driving frames in memory; files know theirs."""
     seconds: float | int | None = None
     """Use only this much of the driver; a camera needs it, or Ctrl-C."""
 
     def __post_init__(self) -> None:
-        self.driving()  # checks region, balance, rules, multiplier and variance
-        if self.smoothing not in get_args(Smoothing):
-            raise ValueError(f"smoothing={self.smoothing!r} is unknown; choose one of auto, {', '.join(METHODS)}")
-        if isinstance(self.head, str) and self.head not in ("largest", "all"):
-            raise ValueError(f"head={self.head!r} is unknown; give largest, all, or a number from 0")
-        for name in ("source_scale", "driving_scale", "seconds"):
+        for one in fields(self):
+            if not _fits(value := getattr(self, one.name), one.type):
+                raise ValueError(f"{one.name}={value!r} cannot be used; give {_called(one.type)}")
+        self.driving()  # checks multiplier and variance
+        self.given_openings()
+        self._check_numbers()
+        self._check_choices()
+
+    def _check_numbers(self) -> None:
+        for name in ("source_scale", "driving_scale", "seconds", "fps"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name}={value} is out of range; give a number above 0")
+        for name in ("eyes", "lips"):
+            if (value := getattr(self.edit, f"{name}_open")) is not None:
+                raise ValueError(f"edit.{name}_open={value} is for the editor; here give {name}={value}")
+
+    def _check_choices(self) -> None:
+        if isinstance(self.head, str) and self.head not in ("largest", "all"):
+            raise ValueError(f"head={self.head!r} is unknown; give largest, all, or a number from 0")
+        is_word = isinstance(self.reference, str)
+        if self.reference not in CHOICES if is_word else self.reference < 0:  # pyright: ignore[reportOperatorIssue]
+            raise ValueError(
+                f"reference={self.reference!r} is unknown; choose {', '.join(CHOICES)} or a frame's number"
+            )
         if self.rules != "human" and self.region != "all":
             raise ValueError(f"rules={self.rules} moves everything; region={self.region} needs rules=human")
         if self.head == "all" and not self.pasteback:
@@ -100,3 +126,34 @@ class Options:
             relative=self.relative, region=self.region, balance=self.driving_option, rules=self.rules,
             multiplier=float(self.multiplier), smoothing_variance=self.smoothing_variance,
         )  # fmt: skip
+
+    def given_openings(self) -> GivenOpenings:
+        """How open the source's eyes and lips are, as typed; usual ones stand for what was not."""
+        eyes, lips = self.source_eyes, self.source_lips
+        try:
+            return GivenOpenings(eyes=0.35 if eyes is None else eyes, lips=0.0 if lips is None else lips)
+        except ValueError as error:
+            raise ValueError(f"source_{error}") from error
+
+
+def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401
+    """Whether a value is of a field's type."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if get_args(hint):
+        return any(_fits(value, one) for one in get_args(hint))
+    return isinstance(value, KINDS.get(hint, (hint,))[0]) and isinstance(value, bool) <= (hint is bool)
+
+
+def _called(hint: Any) -> str:  # noqa: ANN401
+    """How people call the values of a type."""
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if get_origin(hint) is Sequence:
+        return "numbers in brackets such as [0.3,0.4]"
+    if hint in KINDS:
+        return KINDS[hint][1]
+    names = [_called(one) for one in get_args(hint)] or [f"a {hint.__name__}"]
+    return " or ".join(name for name in names if name != "a whole number" or "a number" not in names)

@@ -71,8 +71,10 @@ def choose_head(found: Sequence[Detection], head: Choice, where: str) -> Detecti
     if head == "largest":
         return max(found, key=lambda one: _area(one.box_xyxy))
     if not isinstance(head, int) or not 0 <= head < len(found):
-        count = len(found)
-        raise ValueError(f"{where}: head={head!r}, but there are {count} heads; give largest or 0 to {count - 1}")
+        known = "is 1 head; give largest or 0"
+        if len(found) > 1:
+            known = f"are {len(found)} heads; give largest or 0 to {len(found) - 1}"
+        raise ValueError(f"{where}: head={head!r}, but there {known}")
     return sorted(found, key=lambda one: float(one.box_xyxy[0]))[head]
 
 

@@ -1,7 +1,7 @@
 """A source video -> the square of every frame: one head found now and then, followed, and its path smoothed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,12 +15,12 @@ from data_pipeline.records import Detection, MediaItem, Shot, Species
 from data_pipeline.track import TrackLinker
 from evaluation.driver import has_audio
 from evaluation.engine import chunks
-from evaluation.smoothing import smoothed
+from evaluation.smoothing import PROCESS_VARIANCE, smoothed
 from evaluation.source import Choice, HeadFinder, SourceVideo, points_in_box, whole_frame
 
 LOOKS_PER_SECOND = 6
-SMOOTHING_VARIANCE = 1e-3
-"""Observation variance against a walk of 1e-5 a frame: the square follows a turn, not the detector's jitter."""
+SMOOTHING_S = 1 / 3
+"""Over about this time to both sides the square's path is averaged: it follows a turn, not the detector's jitter."""
 
 
 def open_source_video(
@@ -79,18 +79,21 @@ def open_source_video(
 def _looked(
     item: MediaItem, timing: media.Timing, detector: HeadFinder, every: int
 ) -> tuple[list[list[Detection]], int]:
-    """Heads of every n-th frame, and the number of frames."""
+    """Heads of every n-th frame and of the last one, and the number of frames."""
     count = 0
 
-    def wanted():  # noqa: ANN202
+    def wanted() -> Iterator[np.ndarray]:
         nonlocal count
+        frame = None
         for frame in media.read_steady_frames(item.path, timing):
             if count % every == 0:
                 yield frame
             count += 1
+        if frame is not None and (count - 1) % every:
+            yield frame
 
     found = [heads for chunk in chunks(wanted(), 4) for heads in detector(chunk)]
-    return [[replace(d, frame=i * every) for d in heads] for i, heads in enumerate(found)], count
+    return [[replace(d, frame=min(i * every, count - 1)) for d in heads] for i, heads in enumerate(found)], count
 
 
 def _followed(
@@ -107,24 +110,29 @@ def _followed(
     elif 0 <= head < len(tracks):
         track = sorted(tracks, key=lambda t: float(t.boxes[0, 0]))[head]
     else:
-        raise ValueError(
-            f"{item.path.name}: head={head}, but {len(tracks)} heads were followed; give largest or 0 to "
-            f"{len(tracks) - 1}"
-        )
+        known = "1 head was followed; give largest or 0"
+        if len(tracks) > 1:
+            known = f"{len(tracks)} heads were followed; give largest or 0 to {len(tracks) - 1}"
+        raise ValueError(f"{item.path.name}: head={head}, but {known}")
     squares = np.stack([crop_transform(points, track.species, side_px, scale) for points in track.points])
-    steady = _steady(squares, side_px)
+    steady = _steady(squares, side_px, SMOOTHING_S * item.fps)
     index = np.clip(np.arange(count) - int(track.frames[0]), 0, len(steady) - 1)
     return steady[index], track.species, len(tracks)
 
 
-def _steady(squares: Float32[np.ndarray, "T 2 3"], side_px: int) -> Float32[np.ndarray, "T 2 3"]:
+def _steady(squares: Float32[np.ndarray, "T 2 3"], side_px: int, over_frames: float) -> Float32[np.ndarray, "T 2 3"]:
     """Smooth centre, size and turn of the squares; lengths are measured in the median square's side."""
     middle = squares @ np.array([side_px / 2, side_px / 2, 1.0])
     size = side_px * np.hypot(squares[:, 0, 0], squares[:, 1, 0])
     turn = np.unwrap(np.arctan2(squares[:, 1, 0], squares[:, 0, 0]))
     unit = float(np.median(size))
     values = np.stack([middle[:, 0] / unit, middle[:, 1] / unit, np.log(size / unit), turn], axis=1)
-    x, y, log_size, turn = smoothed(torch.from_numpy(values), SMOOTHING_VARIANCE).numpy().T
+    # A walk's smoother averages over the root of the ratio of its variances. Before the first and after the last frame
+    # the path goes on as it came: else the square would lag behind a head that moves there.
+    more = math.ceil(4 * over_frames)
+    longer = np.pad(values, ((more, more), (0, 0)), mode="reflect", reflect_type="odd")
+    calm = smoothed(torch.from_numpy(longer), PROCESS_VARIANCE * over_frames**2).numpy()
+    x, y, log_size, turn = calm[more : len(calm) - more].T
     k = np.exp(log_size) * unit / side_px
     cosine, sine = k * np.cos(turn), k * np.sin(turn)
     linear = np.stack([np.stack([cosine, -sine], axis=1), np.stack([sine, cosine], axis=1)], axis=1)

@@ -107,9 +107,12 @@ class SpectralConv2d(nn.Module):
         self.register_buffer("weight_u", torch.empty(channels_out).uniform_(-1, 1))
         self.register_buffer("weight_v", torch.zeros(channels_in * kernel**2))
         if not self.weight_orig.is_meta:  # arithmetic on the meta device would import torch's compiler (4 s)
-            # From random vectors the first estimates would be far too small, and an untrained generator saturated.
-            for _ in range(START_ITERATIONS):
-                self._iterate()
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring fresh vectors near the largest singular pair; else an untrained generator is saturated."""
+        for _ in range(START_ITERATIONS):
+            self._iterate()
 
     @torch.no_grad()
     def _iterate(self) -> None:

@@ -32,18 +32,23 @@ class FourierConv3d(nn.Module):
         self.tile = TILE_PX
         side = self.tile + 2 * self.reach
         self.size = (_good_size(depth + self.reach), side, side)
-        # torch's convolutions are correlations: the kernel is mirrored, and its centre moved to the origin.
-        kernel = weight.detach().double().flip(2, 3, 4)
-        spectrum = torch.fft.rfftn(kernel, s=self.size, dim=(2, 3, 4)) * _moved_back(self.size, self.reach)
-        spectrum = spectrum.flatten(2).permute(2, 1, 0)  # frequency C O
-        self.register_buffer("spectrum", torch.cat((spectrum.real, spectrum.imag), dim=2).float().contiguous())
+        self.register_buffer("spectrum", self._spectrum(weight.detach()))
         self.register_buffer("bias", bias.detach().float())
         wave = _waves(side, side)
         self.register_buffer("along_w", torch.cat(_parts(wave[: side // 2 + 1])).float())  # (part, frequency) place
-        self.register_buffer(
-            "along_h", torch.stack(_of_complex(wave)).float()
-        )  # from part, (to part, frequency), place
-        self.register_buffer("along_d", torch.stack(_of_complex(_waves(self.size[0], depth))).float())
+        self.register_buffer("along_h", _of_complex(wave).float())  # (part, frequency) (place, part)
+        self.register_buffer("along_d", _of_complex(_waves(self.size[0], depth)).float())
+
+    def _spectrum(self, weight: Float[Tensor, "O C k k k"]) -> Float[Tensor, "F C O*2"]:
+        """The kernel in the frequency domain, real parts before imaginary ones; one output channel at a time."""
+        num_out, C = weight.shape[:2]
+        back = _moved_back(self.size, self.reach)
+        spectrum = weight.new_empty((back.numel(), C, 2 * num_out), dtype=torch.float32)
+        for o, kernel in enumerate(weight):
+            # torch's convolutions are correlations: the kernel is mirrored, and its centre moved to the origin.
+            wave = torch.fft.rfftn(kernel.double().flip(1, 2, 3), s=self.size, dim=(1, 2, 3)) * back.to(kernel.device)
+            spectrum[:, :, o], spectrum[:, :, num_out + o] = wave.real.flatten(1).T, wave.imag.flatten(1).T
+        return spectrum
 
     def forward(self, x: Float[Tensor, "B C D H W"]) -> Float[Tensor, "B O D H W"]:
         """The convolution, zeros outside."""
@@ -70,14 +75,11 @@ class FourierConv3d(nn.Module):
         by_h = voxels.new_empty(rows, columns, D, 2 * self.size[1], half * C)
         for row, column in product(range(rows), range(columns)):
             inside, window = self._window(row, H)
-            lines = by_w[column].view(D, H, 2, half * C)[:, window]
-            real, imaginary = (self.along_h[part][:, inside].expand(D, -1, -1) for part in (0, 1))
-            torch.bmm(real, lines[:, :, 0], out=by_h[row, column])
-            by_h[row, column].baddbmm_(imaginary, lines[:, :, 1])
-        planes = by_h.view(rows * columns, D, 2, -1)
-        real, imaginary = (part.expand(len(planes), -1, -1) for part in self.along_d)
-        by_d = torch.bmm(real, planes[:, :, 0]).baddbmm_(imaginary, planes[:, :, 1])
-        return by_d.view(rows * columns, 2, -1, C)
+            lines = by_w[column].view(D, 2 * H, half * C)[:, 2 * window.start : 2 * window.stop]
+            factors = self.along_h[:, 2 * inside.start : 2 * inside.stop]
+            torch.bmm(factors.expand(D, -1, -1), lines, out=by_h[row, column])
+        planes = by_h.view(rows * columns, 2 * D, -1)
+        return torch.bmm(self.along_d.expand(len(planes), -1, -1), planes).view(rows * columns, 2, -1, C)
 
     def _window(self, number: int, length: int) -> tuple[slice, slice]:
         """Which places of a tile lie inside the map, and where; those outside are zeros and need no product."""
@@ -118,9 +120,10 @@ def _parts(wave: Tensor) -> tuple[Tensor, Tensor]:
     return wave.real, wave.imag
 
 
-def _of_complex(wave: Tensor) -> tuple[Tensor, Tensor]:
-    """What a real and what an imaginary input adds to (real, imaginary) outputs."""
-    return torch.cat((wave.real, wave.imag)), torch.cat((-wave.imag, wave.real))
+def _of_complex(wave: Tensor) -> Tensor:
+    """A complex matrix for real numbers: (real, imaginary) outputs from each place's real and imaginary input."""
+    of_real, of_imaginary = torch.cat((wave.real, wave.imag)), torch.cat((-wave.imag, wave.real))
+    return torch.stack((of_real, of_imaginary), dim=2).flatten(1)
 
 
 def _moved_back(size: tuple[int, int, int], by: int) -> Tensor:

@@ -88,29 +88,29 @@ def _two_taps(weight: Tensor, kind: str, dim: int) -> Tensor:
 class FastSpadeBlock(nn.Module):
     """One residual block; the label map's hidden maps are given."""
 
-    def __init__(self, block: SpadeBlock, dtype: torch.dtype, style_dtype: torch.dtype) -> None:
+    def __init__(self, block: SpadeBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        self.style_dtype = style_dtype
+        self.dtype = dtype
         self.learned_shortcut = block.learned_shortcut
-        self.style_0 = _scale_and_offset(block.norm_0, style_dtype)
-        self.style_1 = _scale_and_offset(block.norm_1, style_dtype)
+        self.style_0 = _scale_and_offset(block.norm_0, dtype)
+        self.style_1 = _scale_and_offset(block.norm_1, dtype)
         self.conv_0 = ReadyConv(block.conv_0.weight(), block.conv_0.bias, dtype=dtype)
         self.conv_1 = ReadyConv(block.conv_1.weight(), block.conv_1.bias, dtype=dtype)
         if self.learned_shortcut:
             narrow = block.conv_s.weight().detach()[:, :, 0, 0]
             scale, scale_bias = _numbers(block.norm_s.mlp_gamma)
-            self.scale_s = ReadyConv(scale, scale_bias + 1, dtype=style_dtype)
+            self.scale_s = ReadyConv(scale, scale_bias + 1, dtype=dtype)
             offset, offset_bias = (part.double() for part in _numbers(block.norm_s.mlp_beta))
             offset = torch.einsum("oc,cikl->oikl", narrow.double(), offset).float()
-            self.offset_s = ReadyConv(offset, (narrow.double() @ offset_bias).float(), dtype=style_dtype)
+            self.offset_s = ReadyConv(offset, (narrow.double() @ offset_bias).float(), dtype=dtype)
             self.conv_s = ReadyConv(narrow[:, :, None, None], None, dtype=dtype)
 
     def forward(self, x: Float[Tensor, "B C h w"], styles: list[Tensor]) -> Float[Tensor, "B C2 H W"]:
         """Block of x, enlarged by neighbours to the side of the styles (norm_0, norm_1 and, last, the shortcut's)."""
         side = styles[0].shape[-2:]
-        rest = normalised(x).to(self.style_dtype)
+        rest = normalised(x).to(self.dtype)
         y = self.conv_0(_styled(rest, self.style_0(styles[0])))
-        y = self.conv_1(_styled(normalised(y).to(self.style_dtype), self.style_1(styles[1])))
+        y = self.conv_1(_styled(normalised(y).to(self.dtype), self.style_1(styles[1])))
         if not self.learned_shortcut:
             return y.float().add_(x if x.shape[-2:] == side else F.interpolate(x, size=side, mode="nearest"))
         shortcut = self.conv_s(_times(rest, self.scale_s(styles[2]), side))
@@ -139,9 +139,9 @@ def normalised(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     rows = x.permute(0, 2, 3, 1).reshape(B, H * W, C).float()
     ones = rows.new_full((B, 1, H * W), 1 / (H * W))
     mean = torch.bmm(ones, rows)
-    centred = rows - mean
+    centred = rows - mean  # first: the mean of squares less the square of the mean loses its digits
     factor = (torch.bmm(ones, centred.square()) + EPS).rsqrt()
-    return (centred * factor).view(B, H, W, C).permute(0, 3, 1, 2)
+    return centred.mul_(factor).view(B, H, W, C).permute(0, 3, 1, 2)
 
 
 def _styled(rest: Tensor, style: Tensor) -> Tensor:
@@ -176,10 +176,10 @@ class FastGenerator(nn.Module):
         self.shared = nn.ModuleList(
             ReadyConv(*_numbers(norm.mlp_shared[0]), dtype=sensitive, activation="relu") for norm in norms
         )
-        self.middle = nn.ModuleList(FastSpadeBlock(block, dtype, sensitive) for block in middle)
+        self.middle = nn.ModuleList(FastSpadeBlock(block, dtype) for block in middle)
         ups = [generator.up_0, generator.up_1]
         self.styles = nn.ModuleList(EnlargedStyles(_norms(block), 2 ** (i + 1), dtype) for i, block in enumerate(ups))
-        self.up = nn.ModuleList(FastSpadeBlock(block, dtype, dtype) for block in ups)
+        self.up = nn.ModuleList(FastSpadeBlock(block, dtype) for block in ups)
         last = generator.conv_img[0] if isinstance(generator.conv_img, nn.Sequential) else generator.conv_img
         weight, bias = _numbers(last)
         self.upscale = round((len(bias) // 3) ** 0.5)

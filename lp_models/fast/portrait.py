@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lp_models.fast.convolution import can_pack
 from lp_models.fast.generator import FastGenerator
+from lp_models.fast.motion import fast_motion
 from lp_models.fast.warping import FastWarping, WarpSource
 from lp_models.portrait import LivePortrait
 
@@ -16,11 +17,11 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class FastPortrait(nn.Module):
-    """W and G of one model for inference: `drive(prepare(volume, x_s), x_d)` is `model.drive(volume, x_s, x_d)`.
+    """M, W and G of one model for inference: `drive(prepare(volume, x_s), x_d)` is `model.drive(volume, x_s, x_d)`.
 
     In reduced precision the convolutions whose rounding costs most and whose time matters least stay in fp32 (measured
-    one by one, docs/speed.md): the first of the generator and the styles of its middle blocks, the two after the warp,
-    and the hourglass' last two.
+    one by one, docs/speed.md): the first of the generator and the hidden maps of its middle blocks, the two after the
+    warp, and the hourglass' last four.
 
     Args:
         model: any size; its weights are folded and copied, it is not changed.
@@ -44,9 +45,16 @@ class FastPortrait(nn.Module):
         self.config = model.config
         self.precision: Precision = precision
         with torch.no_grad():
+            self.motion = fast_motion(model.motion)
             self.warping = FastWarping(model.warping, model.config.volume_depth, dtype, sensitive)
             self.generator = FastGenerator(model.generator, dtype, sensitive)
         self.to(device).requires_grad_(False).eval()
+
+    def compile_networks(self) -> None:
+        """Let torch.compile fuse what is left; the first frame then takes a minute. Needs a C++ compiler, or a GPU."""
+        mode = "max-autotune" if next(self.buffers()).device.type == "cuda" else "default"
+        self.warping.compile(mode=mode)
+        self.generator.compile(mode=mode)
 
     @torch.inference_mode()
     def prepare(self, volume: Float[Tensor, "B C D H W"], kp_source: Float[Tensor, "B K 3"]) -> WarpSource:

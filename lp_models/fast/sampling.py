@@ -34,28 +34,30 @@ def translated(volume: Float[Tensor, "B C D H W"], offsets: Float[Tensor, "B N 3
 
 
 def sampled_rows(
-    rows: Float[Tensor, "V C"], size: tuple[int, int, int], places: Float[Tensor, "P 3"]
+    rows: Float[Tensor, "V C"], size: tuple[int, int, int], places: Float[Tensor, "3 P"]
 ) -> Float[Tensor, "P C"]:
     """Trilinear samples of one channels-last volume, zeros outside (align_corners off), as a weighted sum of 8 rows.
 
     Args:
         rows: the volume with its voxels in order D, H, W.
         size: D, H, W.
-        places: x, y, z in -1 to 1.
+        places: x, y, z in -1 to 1, each for all places.
     """
     D, H, W = size
-    count = places.new_tensor([W, H, D])
-    position = (places + 1).mul_(count / 2).sub_(0.5)
-    low = position.floor()
-    high_share = position - low
-    low = low.clamp_(-2, max(size)).int()
-    corner = torch.stack((low, low + 1), dim=1)  # P 2 3
-    share = torch.stack((1 - high_share, high_share), dim=1)
-    limit = count.int()
-    share *= (corner >= 0) & (corner < limit)
-    corner = torch.minimum(corner.clamp_(min=0), limit - 1)
-    x, y, z = corner.unbind(dim=2)
-    share_x, share_y, share_z = share.unbind(dim=2)
+    corners, shares = zip(*(_ends(place, n) for place, n in zip(places, (W, H, D), strict=True)), strict=True)
+    (x, y, z), (share_x, share_y, share_z) = corners, shares
     index = (z[:, :, None, None] * H + y[:, None, :, None]) * W + x[:, None, None, :]
     weight = share_z[:, :, None, None] * share_y[:, None, :, None] * share_x[:, None, None, :]
-    return F.embedding_bag(index.reshape(-1, 8), rows, per_sample_weights=weight.reshape(-1, 8), mode="sum")
+    return F.embedding_bag(index.view(-1, 8), rows, per_sample_weights=weight.view(-1, 8), mode="sum")
+
+
+def _ends(place: Float[Tensor, " P"], length: int) -> tuple[Tensor, Float[Tensor, "P 2"]]:
+    """The two voxels between which a place lies on one axis, and their shares; 0 for those outside."""
+    position = (place + 1).mul_(length / 2).sub_(0.5).clamp_(-2, length + 1)
+    low = position.floor()
+    high_share = position - low
+    low = low.int()
+    first = (1 - high_share) * ((low >= 0) & (low < length))
+    second = high_share * ((low >= -1) & (low < length - 1))
+    corner = torch.stack((low, low + 1), dim=1).clamp_(0, length - 1)
+    return corner, torch.stack((first, second), dim=1)

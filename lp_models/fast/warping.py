@@ -26,6 +26,9 @@ from lp_models.warping import Warp, WarpingNetwork
 LEAKY_SLOPE = 0.01
 """Of the warping network's `third` block."""
 
+SENSITIVE_UPS = 3
+"""How many of the widest enlarging blocks are kept in the better precision."""
+
 
 class WarpSource(NamedTuple):
     """What the warping network computes once per source."""
@@ -35,6 +38,8 @@ class WarpSource(NamedTuple):
     gaussians: Float[Tensor, "B K D H W"]
     keypoints: Float[Tensor, "B K 3"]
     volume: Float[Tensor, "B C D H W"]
+    rows: Float[Tensor, "B V C"]
+    """The volume with its voxels in order D, H, W and their channels together."""
 
     def repeated(self, count: int) -> "WarpSource":
         """One source for `count` frames; no copy."""
@@ -91,8 +96,8 @@ class FastHourglass(nn.Module):
             weight, bias = folded(block.conv.weight, block.conv.bias, block.norm)
             convs.append(ReadyConv(weight[:, order] if i == 0 else weight, bias, dtype=dtype, activation="relu"))
         self.down = nn.ModuleList(convs)
-        widest = len(ups) - 1
-        self.up = nn.ModuleList(FastUp(block, sensitive if i == widest else dtype) for i, block in enumerate(ups))
+        narrow = len(ups) - SENSITIVE_UPS
+        self.up = nn.ModuleList(FastUp(block, sensitive if i >= narrow else dtype) for i, block in enumerate(ups))
         weight, bias = folded(hourglass.decoder.conv.weight, hourglass.decoder.conv.bias, hourglass.decoder.norm)
         own = weight.shape[1] - len(order)
         inputs = [*range(own), *(own + i for i in order)]
@@ -130,7 +135,7 @@ class FastWarping(nn.Module):
         weight, bias = folded(dense.compress.weight, dense.compress.bias, dense.norm)
         self.compress = ReadyConv(weight, bias, dtype=torch.float32, activation="relu")
         self.hourglass = FastHourglass(dense.hourglass, order, dtype, sensitive)
-        self.mask = _mask_conv(dense.mask, depth)
+        self.mask = mask_conv(dense.mask, depth)
         self.occlusion = ShiftedSums(dense.occlusion, depth)
         weight, bias = folded(network.third.conv.weight, network.third.conv.bias, network.third.norm)
         # Samples come depth first, channels innermost; the plain network has it the other way round.
@@ -142,7 +147,8 @@ class FastWarping(nn.Module):
         """Everything that the source alone decides."""
         grid = identity_grid(volume.shape[2], volume.shape[3], volume.shape[4], like=kp_source)
         compressed = self.compress(volume.contiguous(memory_format=torch.channels_last_3d)).float().contiguous()
-        return WarpSource(compressed, gaussians(grid, kp_source), kp_source, volume.float())
+        rows = volume.float().flatten(2).mT.contiguous()
+        return WarpSource(compressed, gaussians(grid, kp_source), kp_source, volume.float(), rows)
 
     def forward(self, source: WarpSource, kp_driving: Float[Tensor, "B K 3"]) -> Warp:
         """Warp prepared sources; one source serves all frames."""
@@ -154,7 +160,7 @@ class FastWarping(nn.Module):
         mask = scores.softmax(dim=1)
         # The mask sums to one, so the mean of (grid + offset) is the grid plus the mean offset.
         flow = torch.einsum("bndhw,bni->bdhwi", mask, offsets) + grid
-        features = self.fourth(self.third(self._sampled(volume, flow)))
+        features = self.fourth(self.third(sampled(source, flow)))
         return Warp(features=features.float() * occlusion, flow=flow, occlusion=occlusion)
 
     def _scores(self, source: WarpSource, grid: Tensor, offsets: Tensor, kp_driving: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,17 +174,16 @@ class FastWarping(nn.Module):
         prediction = self.hourglass(evidence)
         return self.mask(prediction).float(), self.occlusion(prediction).float().sigmoid()
 
-    @staticmethod
-    def _sampled(volume: Tensor, flow: Float[Tensor, "B D H W 3"]) -> Float[Tensor, "B DC H W"]:
-        """The warped volume as a flat map, depth outside and channels inside, channels last."""
-        B, C, D, H, W = volume.shape
-        if volume.device.type != "cpu":
-            moved = F.grid_sample(volume, flow, align_corners=False)
-            return moved.permute(0, 3, 4, 2, 1).reshape(B, H, W, D * C).permute(0, 3, 1, 2)
-        places = flow.permute(0, 2, 3, 1, 4).reshape(B, -1, 3)
-        rows = volume.permute(0, 2, 3, 4, 1).reshape(B, -1, C)
-        parts = [sampled_rows(rows[b], (D, H, W), places[b]) for b in range(B)]
-        return torch.stack(parts).view(B, H, W, D * C).permute(0, 3, 1, 2)
+
+def sampled(source: WarpSource, flow: Float[Tensor, "B D H W 3"]) -> Float[Tensor, "B DC H W"]:
+    """The warped volume as a flat map, depth outside and channels inside, channels last."""
+    B, C, D, H, W = source.volume.shape
+    if flow.device.type != "cpu":
+        moved = F.grid_sample(source.volume, flow, align_corners=False)
+        return moved.permute(0, 3, 4, 2, 1).reshape(B, H, W, D * C).permute(0, 3, 1, 2)
+    places = flow.permute(0, 4, 2, 3, 1).reshape(B, 3, -1)
+    parts = [sampled_rows(source.rows[b], (D, H, W), places[b]) for b in range(B)]
+    return (parts[0][None] if B == 1 else torch.stack(parts)).view(B, H, W, D * C).permute(0, 3, 1, 2)
 
 
 class ShiftedSums(nn.Module):
@@ -211,7 +216,8 @@ FOURIER_FROM = 5
 """Kernels of this side and larger are cheaper in the frequency domain (measured: docs/speed.md)."""
 
 
-def _mask_conv(conv: nn.Conv3d, depth: int) -> nn.Module:
+def mask_conv(conv: nn.Conv3d, depth: int) -> nn.Module:
+    """The convolution that scores the K + 1 motions, in the cheaper domain."""
     bias = conv.bias if conv.bias is not None else conv.weight.new_zeros(conv.out_channels)
     if conv.kernel_size[0] >= FOURIER_FROM:
         return FourierConv3d(conv.weight, bias, depth)

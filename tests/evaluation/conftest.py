@@ -1,9 +1,14 @@
 """Fixtures: networks and pictures of the golden recipe, and small media made on the spot."""
 
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from tests.evaluation.stand_ins import BOXES, FakeCapture, FakeReader, Run, ball_picture, balls_as_heads, small_driver
 from tests.golden_recipe import Golden, lattice_picture
 
 
@@ -26,6 +31,63 @@ def lattice_image():
     return lattice_picture
 
 
+@pytest.fixture
+def as_installed() -> Iterator[None]:
+    """No types are checked while code runs, as users have it: the code itself must tell values of a wrong kind."""
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys) -> Callable[..., Run]:
+    """Call a program as its console script does, in an empty folder."""
+    import importlib
+    import sys
+
+    programs = {"evaluate": ("evaluation.cli", "evaluate"), "animate": ("evaluation.animate_cli", "main")}
+
+    def call(program: str, *args: object) -> Run:
+        module, function = programs[program]
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [f"lp-{program}", *(str(arg) for arg in args)])
+        code = 0
+        try:
+            getattr(importlib.import_module(module), function)()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return Run(code, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def photo(tmp_path, picture) -> Path:
+    """A photo of a ball, cat.jpg."""
+    from data_pipeline.photo import encode_jpeg
+
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(encode_jpeg(picture(120, 90)))
+    return path
+
+
+@pytest.fixture
+def animate(run, photo, lively_weights):
+    """Run lp-animate with the lively weights and heads given by hand; later options win."""
+
+    def call(*args: object):
+        given = {str(arg).split("=")[0] for arg in args}
+        usual = [f"source={photo}", f"weights={lively_weights}", "precision=float32", "batch_frames=3", *BOXES]
+        return run("animate", *(word for word in usual if word.split("=")[0] not in given), *args)
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory):
     """A weights directory of the tiny model, random."""
@@ -36,6 +98,95 @@ def tiny_weights(tmp_path_factory):
     return save_pretrained(
         LivePortrait(LivePortraitConfig.named("tiny")), tmp_path_factory.mktemp("tiny"), {"species": ["cat"]}
     )
+
+
+@pytest.fixture(scope="session")
+def lively_weights(tmp_path_factory) -> Path:
+    """The tiny model with larger motion heads and corrections that are not zero: what it shows moves."""
+    from lp_models import LivePortrait, LivePortraitConfig
+    from lp_models.weights import save_pretrained
+
+    torch.manual_seed(0)
+    model = LivePortrait(LivePortraitConfig.named("tiny"))
+    spreads = {"fc_exp": 0.02, "fc_t": 0.05, "fc_scale": 0.05, "fc_pitch": 0.3, "fc_yaw": 0.3, "fc_roll": 0.3}
+    with torch.no_grad():
+        for name, spread in spreads.items():
+            getattr(model.motion.detector, name).weight.normal_(0, spread)
+        for part in (model.stitching.stitching, model.stitching.eye, model.stitching.lip):
+            last = part.mlp[-1]
+            assert isinstance(last, torch.nn.Linear)
+            last.weight.normal_(0, 0.05)
+            last.bias.normal_(0, 0.01)
+    return save_pretrained(model, tmp_path_factory.mktemp("lively"), {"species": ["cat"]})
+
+
+@pytest.fixture
+def lively(lively_weights, find_head):
+    """An animator with the lively weights, three frames at once."""
+    from evaluation import Animator
+
+    return Animator.from_pretrained(
+        lively_weights, detector=find_head, device="cpu", batch_frames=3, precision="float32"
+    )
+
+
+@pytest.fixture
+def keypoints() -> Callable:
+    """Iterates an animation and gives the keypoints that its generator was asked to show; pictures are left out."""
+
+    def of(animation) -> torch.Tensor:
+        asked: list[torch.Tensor] = []
+        side_px = animation.engine.output_px
+
+        def render(source, x_d):
+            asked.append(x_d)
+            return iter(np.zeros((len(x_d), side_px, side_px, 3), np.uint8))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(animation.engine, "render", render)
+            for _ in animation:
+                pass
+        return torch.cat(asked)
+
+    return of
+
+
+@pytest.fixture
+def fake_reader() -> type[FakeReader]:
+    """The class."""
+    return FakeReader
+
+
+@pytest.fixture
+def camera():
+    """Maker of a live driver from pictures, whose clock ticks one frame for each: Footage and its capture."""
+
+    def make(pictures: Iterable[np.ndarray], fps: float = 25.0, seconds: float | None = None):
+        from data_pipeline.webcam import WebcamFrames
+        from evaluation.driver import Camera, Footage
+
+        capture = FakeCapture(pictures, fps)
+        clock = (i / fps for i in range(10**9))
+        live = WebcamFrames(0, seconds, open_capture=lambda _: capture, clock=lambda: next(clock))
+        footage = Footage(
+            name="camera 0", is_still=False, fps=live.fps, num_frames=0, height_px=live.height_px,
+            width_px=live.width_px, camera=Camera(live), seconds=seconds,
+        )  # fmt: skip
+        return footage, capture
+
+    return make
+
+
+@pytest.fixture
+def fake_capture() -> type[FakeCapture]:
+    """The class."""
+    return FakeCapture
+
+
+@pytest.fixture
+def find_balls():
+    """A stub detector that finds several heads in a frame."""
+    return balls_as_heads
 
 
 @pytest.fixture
@@ -69,13 +220,29 @@ def find_head():
     return detect
 
 
-def ball_picture(x: float, y: float, radius: float = 40, height: int = 200, width: int = 260) -> np.ndarray:
-    """A red ball on a blue-grey gradient."""
-    rows, columns = np.mgrid[:height, :width]
-    image = np.stack((60 + 0 * rows, rows * 0.4 + 30, 120 + columns * 0.4), axis=2)
-    inside = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
-    image[inside] = (230, 90, 40)
-    return image.astype(np.uint8)
+@pytest.fixture
+def moves():
+    """Maker of driving frames that need no crop."""
+    return small_driver
+
+
+@pytest.fixture
+def ball_video(tmp_path):
+    """Maker of a file in which balls move: places (x, y) or lists of them, a frame each."""
+
+    def make(
+        name: str, places: Iterable[tuple[float, float]], fps: Fraction = Fraction(30), radius: float = 40, **size: int
+    ) -> Path:
+        from data_pipeline.video import write_video
+
+        def frames() -> Iterator[np.ndarray]:
+            for x, y in places:
+                yield ball_picture(x, y, radius, **size)
+
+        write_video(tmp_path / name, frames(), fps, crf=10, preset="ultrafast")
+        return tmp_path / name
+
+    return make
 
 
 @pytest.fixture
@@ -89,8 +256,6 @@ def driving_video(tmp_path):
     """Maker of a synthetic driving file: a ball that swings, at 30000/1001 frames a second, with a tone."""
 
     def make(num_frames: int = 11, *, sound: bool = True):
-        from fractions import Fraction
-
         import av
 
         path, fps = tmp_path / f"driver{num_frames}.mp4", Fraction(30000, 1001)

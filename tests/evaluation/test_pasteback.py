@@ -3,7 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from evaluation.pasteback import mask_template, paste, paste_mask, paster, scaled_to_side
+from evaluation.pasteback import mask_template, paste, paste_into, paste_mask, paster, scaled_to_side
 
 GOLDEN = Path(__file__).parent / "golden" / "paste.npz"
 
@@ -31,8 +31,46 @@ def test_mask_and_pasted_photo_equal_upstreams(lattice_image) -> None:
 def test_the_quick_paster_equals_the_plain_one(lattice_image) -> None:
     image, crop = lattice_image("crop", 480, 640, 16), lattice_image("paste_out", 256, 256, 16)
     matrix = similarity(17, 1.3, 90, 80)
-    quick, plain = paster(image, matrix, 256)(crop), paste(crop, image, matrix)
+    quick, plain = paster(image, matrix, 256)(crop, image), paste(crop, image, matrix)
     assert np.abs(quick.astype(int) - plain).max() <= 1
+    assert np.abs(paste_into(image, crop, matrix).astype(int) - plain).max() <= 1
+
+
+def test_squares_anywhere_also_half_outside_are_pasted_as_plainly(lattice_image) -> None:
+    image = lattice_image("crop", 120, 160, 8)
+    rng = np.random.default_rng(0)
+    crops = {side: lattice_image(f"paste_{side}", side, side, 8) for side in (48, 96)}
+    for number in range(60):
+        side = (48, 96)[number % 2]
+        middle, angle, scale = rng.uniform((-60, -60), (220, 180)), rng.uniform(-180, 180), rng.uniform(0.2, 3)
+        matrix = similarity(angle, scale, 0, 0)
+        matrix[:, 2] = middle - matrix[:, :2] @ (side / 2, side / 2)
+        plain = paste(crops[side], image, matrix).astype(int)
+        before = image.copy()
+        for quick in (paste_into(image, crops[side], matrix), paster(image, matrix, side)(crops[side], image)):
+            off = np.abs(quick - plain)
+            # A sample on the edge between two of OpenCV's 1/32 pixel steps can fall to the other one.
+            assert off.max() <= 1 or ((off > 1).mean() < 1e-3 and off.max() <= 4), (number, off.max())
+        assert np.array_equal(image, before)
+
+
+def test_a_second_crop_goes_into_the_photo_that_already_holds_the_first() -> None:
+    photo, crop = np.full((90, 200, 3), 60, np.uint8), np.full((64, 64, 3), 160, np.uint8)
+    left, right = (paster(photo, similarity(0, 1, x, 10), 64) for x in (10, 120))
+    both = right(crop, left(crop, photo))
+    assert (both[42, [42, 152]] == 160).all()
+    assert (both[:, 90:110] == 60).all()
+    assert (photo == 60).all()
+
+
+def test_a_stretched_square_covers_the_whole_picture() -> None:
+    from evaluation.source import whole_frame
+
+    image, crop = np.full((60, 120, 3), 7, np.uint8), np.full((128, 128, 3), 200, np.uint8)
+    matrix = scaled_to_side(whole_frame(60, 120, 64), 64, 128)
+    result = paste_into(image, crop, matrix)
+    assert (result[10:50, 20:100] == 200).all()
+    assert np.abs(result.astype(int) - paste(crop, image, matrix)).max() <= 1
 
 
 def test_pasting_the_unchanged_crop_changes_almost_nothing(lattice_image) -> None:
@@ -52,7 +90,9 @@ def test_no_seam_at_the_border_of_the_square() -> None:
 
 def test_a_square_outside_the_photo_leaves_it_alone() -> None:
     image = np.full((50, 60, 3), 7, np.uint8)
-    assert np.array_equal(paster(image, similarity(0, 1, 500, 500), 64)(np.zeros((64, 64, 3), np.uint8)), image)
+    matrix, crop = similarity(0, 1, 500, 500), np.zeros((64, 64, 3), np.uint8)
+    assert np.array_equal(paster(image, matrix, 64)(crop, image), image)
+    assert np.array_equal(paste_into(image, crop, matrix), image)
 
 
 def test_another_crop_size_covers_the_same_place() -> None:

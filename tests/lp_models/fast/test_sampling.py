@@ -38,10 +38,10 @@ def test_weighted_rows_equal_grid_sample(d: int, h: int, w: int, spread: float, 
     places = spread * torch.randn(1, 40, 3, generator=g)
     expected = F.grid_sample(volume, places[:, None, None], align_corners=False)[0, :, 0, 0].T
     rows = volume[0].permute(1, 2, 3, 0).reshape(-1, 5)
-    assert torch.allclose(sampled_rows(rows, (d, h, w), places[0]), expected, atol=2e-5)
+    assert torch.allclose(sampled_rows(rows, (d, h, w), places[0].T), expected, atol=2e-5)
 
 
 def test_absurd_places_are_outside() -> None:
     rows = torch.ones(8, 2)
     places = torch.tensor([[1e30, 0.0, 0.0], [0.0, -1e30, 0.0]])
-    assert sampled_rows(rows, (2, 2, 2), places).abs().sum() == 0
+    assert sampled_rows(rows, (2, 2, 2), places.T).abs().sum() == 0
