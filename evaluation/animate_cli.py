@@ -79,7 +79,8 @@ def animator_of(config: DictConfig) -> "Animator":
     detector = instantiate(config.detector, _convert_="all") if config.get("detector") else None
     return Animator.from_pretrained(
         config.weights, detector=detector, device=config.device, batch_frames=config.batch_frames,
-        engine=config.engine, precision=config.precision, openings=_reader(config.openings),
+        engine=config.engine, precision=config.precision, compiled=config.compiled,
+        openings=_reader(config.openings),
     )  # fmt: skip
 
 

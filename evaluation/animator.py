@@ -141,6 +141,7 @@ class Animator:
         batch_frames: int = 0,
         engine: Kind = "fast",
         precision: Precision | None = None,
+        compiled: bool = False,
         openings: OpeningReader | None = None,
     ) -> "Animator":
         """Load weights: the starter that comes with the package, downloaded ones, a directory or a checkpoint.
@@ -152,6 +153,7 @@ class Animator:
             batch_frames: frames generated at once: more is faster on a GPU and needs more memory; 0 chooses.
             engine: fast, or plain for the readable networks.
             precision: of the fast networks; None takes the best that the device has.
+            compiled: let torch.compile fuse the fast networks: worth its minute on a GPU.
             openings: reads how open eyes and lips are, for retargeting (`evaluation.openings.FaceMeshOpenings`).
 
         Raises:
@@ -163,7 +165,8 @@ class Animator:
         model = load_pretrained(resolve_weights(weights), place)
         name = model.config.name
         finder = load_detector(detector) if isinstance(detector, str) else detector
-        return cls(Engine(model, place, batch_frames, kind=engine, precision=precision), finder, openings, name)
+        made = Engine(model, place, batch_frames, kind=engine, precision=precision, compiled=compiled)
+        return cls(made, finder, openings, name)
 
     def animate(
         self,

@@ -74,6 +74,8 @@ def _frame(config: DictConfig) -> dict[str, Any]:
             ways.append(plain_way(model, scene, "plain float32, memory kept"))
             memory.insert(1, memory[0])
         ways += [fast_way(model, scene, p) for p in precisions]  # pyright: ignore[reportArgumentType]
+        for count in [int(n) for n in config.frames if int(n) > 1]:
+            ways += [fast_way(model, scene, p, frames=count) for p in precisions]  # pyright: ignore[reportArgumentType]
         for precision in precisions if config.compiled else []:
             ways.append(fast_way(model, scene, precision, compiled=True))  # pyright: ignore[reportArgumentType]
         memory += [float("nan")] * (len(ways) - len(memory))
@@ -129,7 +131,7 @@ def _print_rows(rows: Sequence[Any]) -> None:
         ("way", "M ms", "W ms", "G ms", "frame ms", "CPU ms", "ratio", "PSNR dB", "peak MiB"),
         [
             (r.name, *(f"{v:.1f}" for v in (r.motion_ms, r.warping_ms, r.generator_ms, r.frame_ms, r.frame_cpu_ms)),
-             f"{r.ratio:.2f}", f"{r.psnr_db:.1f}", f"{r.memory_mib:.0f}")
+             f"{r.ratio:.2f}", f"{r.psnr_db:.1f}", "-" if r.memory_mib != r.memory_mib else f"{r.memory_mib:.0f}")
             for r in rows
         ],
     )  # fmt: skip

@@ -41,6 +41,7 @@ class Engine:
         batch_frames: frames generated at once; 0 chooses: 4 for small networks and on GPUs, else 1.
         kind: fast, or plain for the readable networks that it is tested against.
         precision: of the fast networks; None takes the best that the device has.
+        compiled: let torch.compile fuse the fast networks; the first frames then take a minute.
 
     Raises:
         ValueError: an option is out of range.
@@ -54,6 +55,7 @@ class Engine:
         *,
         kind: Kind = "fast",
         precision: Precision | None = None,
+        compiled: bool = False,
     ) -> None:
         if batch_frames < 0:
             raise ValueError(f"batch_frames={batch_frames} is out of range; give 1 or more, or 0 to let it choose")
@@ -71,6 +73,8 @@ class Engine:
         self.plain = model if kind == "plain" else None
         self.fast = FastPortrait(model, precision or best_precision(self.device)) if kind == "fast" else None
         self.motion = model.motion if self.fast is None else self.fast.motion
+        if compiled and self.fast is not None:
+            self.fast.compile_networks()
 
     @property
     def input_px(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOT_OF_THE_RESULT = ("jobs", "part", "devices", "device", "batch_frames", "out")
 """Options that do not change what a job makes; `out` is the file itself."""
-LOADING = ("weights", "detector", "openings", "engine", "precision", "device", "batch_frames")
+LOADING = ("weights", "detector", "openings", "engine", "precision", "compiled", "device", "batch_frames")
 """Options that need another animator."""
 
 

@@ -1,6 +1,7 @@
 """Ways through the networks -> how long each part of a frame takes, how far pictures are apart, how much memory."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -55,7 +56,7 @@ class Row:
     psnr_db: float
     """Against the plain fp32 pictures, the worst of several; infinite for equal ones."""
     memory_mib: float
-    """Peak of a process of its own that loads the networks and makes two frames."""
+    """Peak of a process of its own that loads the networks and makes two frames; NaN when not measured."""
 
 
 class Way(NamedTuple):
@@ -66,6 +67,8 @@ class Way(NamedTuple):
     warp: Callable[[], Any]
     generate: Callable[[], Any]
     drive: Callable[[Tensor], Tensor]
+    frames: int = 1
+    """How many frames each call makes."""
 
 
 def lively_model(config: LivePortraitConfig, seed: int = 0) -> LivePortrait:
@@ -116,17 +119,23 @@ def plain_way(model: LivePortrait, scene: Scene, name: str = "plain float32") ->
 
 
 @torch.inference_mode()
-def fast_way(model: LivePortrait, scene: Scene, precision: Precision, *, compiled: bool = False) -> Way:
-    """The inference twin in one precision."""
+def fast_way(
+    model: LivePortrait, scene: Scene, precision: Precision, *, compiled: bool = False, frames: int = 1
+) -> Way:
+    """The inference twin in one precision; several frames at once are one way, whose times are divided by their number.
+
+    Its error is that of every frame of the batch.
+    """
     fast = FastPortrait(model, precision)
     if compiled:
         fast.compile_networks()
     source: WarpSource = fast.prepare(scene.volume, scene.x_s)
-    features = fast.warping(source, scene.x_d).features
-    name = f"fast {precision}" + " compiled" * compiled
+    image, x_ds = scene.image.expand(frames, -1, -1, -1), scene.x_d.expand(frames, -1, -1)
+    features = fast.warping(source, x_ds).features
+    name = f"fast {precision}" + " compiled" * compiled + f", {frames} at once" * (frames > 1)
     return Way(
-        name, lambda: fast.motion(scene.image), lambda: fast.warping(source, scene.x_d),
-        lambda: fast.generator(features), lambda x_d: fast.drive(source, x_d),
+        name, lambda: fast.motion(image), lambda: fast.warping(source, x_ds), lambda: fast.generator(features),
+        lambda x_d: fast.drive(source, x_d.expand(frames, -1, -1)), frames,
     )  # fmt: skip
 
 
@@ -150,14 +159,14 @@ def compared(
     rows: list[Row] = []
     for way, error, mib in zip(ways, psnr, memory, strict=True):
         taken = times[way.name]
-        wall = {part: statistics.median(t[part][0] for t in taken) for part in taken[0]}
+        wall = {part: statistics.median(t[part][0] for t in taken) / way.frames for part in taken[0]}
         frame = wall["motion"] + wall["frame"]
         first = rows[0].frame_ms if rows else frame
         rows.append(
             Row(
                 name=way.name, motion_ms=wall["motion"], warping_ms=wall["warping"], generator_ms=wall["generator"],
                 frame_ms=frame, ratio=first / frame, psnr_db=error, memory_mib=mib,
-                frame_cpu_ms=statistics.median(t["motion"][1] + t["frame"][1] for t in taken),
+                frame_cpu_ms=statistics.median(t["motion"][1] + t["frame"][1] for t in taken) / way.frames,
             )
         )  # fmt: skip
     return rows
@@ -229,8 +238,8 @@ def _measured_memory(request: dict[str, Any]) -> float:
 
 
 def as_dicts(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows for JSON; an infinite PSNR is null there."""
-    return [{k: None if v == float("inf") else v for k, v in asdict(row).items()} for row in rows]
+    """Rows for JSON, which knows neither an infinite PSNR nor memory that was not measured: null stands for both."""
+    return [{k: v if isinstance(v, str) or math.isfinite(v) else None for k, v in asdict(row).items()} for row in rows]
 
 
 if __name__ == "__main__":

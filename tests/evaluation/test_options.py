@@ -11,7 +11,7 @@ from evaluation.sliders import RANGES, PortraitEdit
 
 FILES = {"source", "driving", "out", "side_by_side", "save_crops", "save_template", "also", "audio", "crf"}
 LISTS = {"jobs", "part", "devices"}
-COMPUTE = {"weights", "detector", "openings", "engine", "precision", "device", "batch_frames"}
+COMPUTE = {"weights", "detector", "openings", "engine", "precision", "compiled", "device", "batch_frames"}
 IN_MEMORY = {"fps"}
 """Fields that only driving frames in memory need; files know theirs."""
 
