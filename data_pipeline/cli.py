@@ -1,6 +1,8 @@
-"""`lp-curate`: raw media -> shards, a manifest, a list of drops and a report."""
+"""`lp-curate [curate|requalify|what-if|doctor|takedown|card]`: media -> shards; shards -> better shards."""
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +11,155 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_pipeline.cli_errors import user_errors
 
+_GATE = "curation.gate."
+_SHOWN = 10
 
-@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="curate")
-@user_errors
-def curate(config: DictConfig) -> None:
+
+def _curate(config: DictConfig) -> None:
     """Curate `source.path` into `out`."""
     from hydra.utils import instantiate
 
     from data_pipeline.curate import FileWorker, remove_work
     from data_pipeline.curate import curate as run
     from data_pipeline.report import write_report
+    from data_pipeline.run_lock import run_lock
 
-    out = Path(config.out)
+    out = _out(config)
     source = instantiate(config.source)
     source()  # a wrong path is told before the detector is loaded
-    out.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, out / "config.yaml", resolve=True)
-    detector = instantiate(config.detector, _convert_="all")
-    curation = instantiate(config.curation, _convert_="all")(detector=detector)
-    summary = run(
-        source=source,
-        worker=FileWorker(curation=curation, crf=config.video.crf, gop=config.video.gop),
-        duplicates=instantiate(config.duplicates),
-        writer=instantiate(config.writer),
-        executor=instantiate(config.executor),
-        out=out,
-        config=_what_matters(config),
-    )
-    report = write_report(out, summary, curation.gate)
-    if not config.keep_work:
-        remove_work(out)
+    with run_lock(out):
+        OmegaConf.save(config, out / "config.yaml", resolve=True)
+        detector = instantiate(config.detector, _convert_="all")
+        curation = instantiate(config.curation, _convert_="all")(detector=detector)
+        worker = FileWorker(
+            curation=curation, crf=config.video.crf, gop=config.video.gop, keep_rejected=config.keep_work
+        )
+        summary = run(
+            source=source,
+            worker=worker,
+            duplicates=instantiate(config.duplicates),
+            writer=instantiate(config.writer),
+            executor=instantiate(config.executor),
+            out=out,
+            config=_what_matters(config),
+        )
+        report = write_report(out, summary, curation.gate)
+        if not config.keep_work:
+            remove_work(out)
     _tell(out, summary.manifest, Counter(drop.reason for drop in summary.drops), summary.num_files, report)
+
+
+def _requalify(config: DictConfig) -> None:
+    """Apply other thresholds to the shards of `shards`, writing to `out`."""
+    from data_pipeline.requalify import funnel_lines, gate_of, requalify
+    from data_pipeline.run_lock import run_lock
+
+    folder, out = _shards(config), _out(config)
+    gate = gate_of(folder, _thresholds())
+    with run_lock(out):
+        done = requalify(folder, out, gate)
+    print(funnel_lines(done.funnel))
+    print(
+        f"\n{out}: {len(done.dropped)} samples dropped, {len(done.admitted)} admitted, "
+        f"{len(done.rewritten)} shards rewritten"
+    )
+    for one in done.missing[:_SHOWN]:
+        print(f"  not at hand: {one.place}")
+    if done.missing:
+        print(
+            f"{len(done.missing)} more would pass these thresholds; curate once with them, or with keep_work=true so "
+            "that requalify can admit them without decoding"
+        )
+
+
+def _what_if(config: DictConfig) -> None:
+    """Print what other thresholds would keep; nothing is written."""
+    from data_pipeline.requalify import funnel_lines, gate_of, what_if
+
+    folder = _shards(config)
+    changes = _thresholds()
+    before, after = what_if(folder, gate_of(folder, changes))
+    print(funnel_lines(after, before))
+    words = " ".join(f"{_GATE}{name}={value}" for name, value in changes.items())
+    print(f"\nnext: lp-curate requalify shards={folder} out=DIR {words}".rstrip())
+
+
+def _doctor(config: DictConfig) -> None:
+    """Verify the shards of `shards`."""
+    from data_pipeline.doctor import doctor_action
+
+    doctor_action(_shards(config), config.world_size, config.workers, config.decode)
+
+
+def _takedown(config: DictConfig) -> None:
+    """Remove ids from the shards of `shards`."""
+    from data_pipeline.takedown import takedown_action
+
+    ids = config.ids if isinstance(config.ids, str) else [str(one) for one in config.ids]
+    takedown_action(_shards(config), ids, config.reason)
+
+
+def _card(config: DictConfig) -> None:
+    """Write the dataset card of the shards of `shards`."""
+    from data_pipeline.dataset_card import card_action
+
+    card_action(_shards(config), config.name)
+
+
+ACTIONS: dict[str, Callable[[DictConfig], None]] = {
+    "curate": _curate,
+    "requalify": _requalify,
+    "what-if": _what_if,
+    "doctor": _doctor,
+    "takedown": _takedown,
+    "card": _card,
+}
+"""The first bare word after lp-curate -> what it does with the composed config."""
+
+
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="curate")
+@user_errors
+def _main(config: DictConfig) -> None:
+    if config.action not in ACTIONS:
+        raise ValueError(f"the action {config.action} is unknown; say lp-curate {'|'.join(ACTIONS)} (see --help)")
+    ACTIONS[config.action](config)
+
+
+@user_errors
+def curate() -> None:
+    """Curate, or work on shards that are there; see `lp-curate --help`."""
+    words = sys.argv[1:]
+    # The layouts are a config group of their own name: a group named source would catch lp-animate's source=FILE.
+    words = [f"dataset@source={word[8:]}" if word.startswith("dataset=") else word for word in words]
+    # The first bare word is the action; Hydra wants key=value.
+    if words and "=" not in words[0] and not words[0].startswith("-"):
+        words[0] = f"action={words[0]}"
+    bare = [word for word in words if "=" not in word and not word.startswith(("-", "~"))]
+    if bare and not any(word.startswith("-") for word in words):
+        raise ValueError(f"{bare[0]} is no option; give options as name=value, such as source.path={bare[0]}")
+    sys.argv[1:] = words
+    _main()
+
+
+def _shards(config: DictConfig) -> Path:
+    if config.shards is None:
+        raise ValueError(f"the option shards is required: lp-curate {config.action} shards=DIR (see --help)")
+    return Path(config.shards)
+
+
+def _out(config: DictConfig) -> Path:
+    if config.out is None:
+        raise ValueError("the option out is required: give it as out=DIR (see --help)")
+    return Path(config.out)
+
+
+def _thresholds() -> dict[str, Any]:
+    """The thresholds given on the command line; all others are those that the shards were made with."""
+    from hydra.core.hydra_config import HydraConfig
+
+    given = OmegaConf.from_dotlist(list(HydraConfig.get().overrides.task))
+    gate = OmegaConf.select(given, _GATE.removesuffix(".")) or {}
+    return {str(name): value for name, value in gate.items()}
 
 
 def _what_matters(config: DictConfig) -> dict[str, Any]:

@@ -74,6 +74,44 @@ class Detection:
     score: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownHead:
+    """One head that a data set's annotations describe, in source pixels; what they leave out is None."""
+
+    species: Species
+    frame: int = 0
+    box_xyxy: Float32[np.ndarray, "4"] | None = None
+    points_xy: Float32[np.ndarray, "5 2"] | None = None
+    """None: the detector finds the points; box or anchors tell which of its heads this is."""
+    anchors_xy: Float32[np.ndarray, "A 2"] | None = None
+    """Points that lie inside the head, for heads without a box."""
+    scheme: str = ""
+    """Name of the data set's own landmarks, e.g. catflw48."""
+    landmarks_xy: Float32[np.ndarray, "L 2"] | None = None
+    """The data set's own landmarks in its own order; NaN where it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSpan:
+    """The part of a video that a list asks for: a time, and where in the picture the head is."""
+
+    start: float = 0.0
+    stop: float = float("inf")
+    unit: Literal["s", "frames"] = "s"
+    region_xyxy: tuple[float, float, float, float] | None = None
+    """Heads whose middle lies outside are not meant."""
+    region_of: tuple[float, float] = (0.0, 0.0)
+    """Width and height of the picture that the region was measured in, (1, 1) for shares; width 0: as the height."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landmarks:
+    """A data set's own landmarks of a sample's frames, in crop pixels; NaN where they are not known."""
+
+    scheme: str
+    points: Float32[np.ndarray, "T L 2"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
     """One head followed through a shot; `frames` are native frame numbers, ascending, without gaps."""
@@ -102,6 +140,10 @@ class Crop:
 
     plan: CropPlan
     frames: UInt8[np.ndarray, "T S S 3"]
+    patches: tuple[UInt8[np.ndarray, "_ _"], ...] = ()
+    """Grey source pixels of the head in a few frames, not resampled: what blur and compression are measured on."""
+    bars_px: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Black bars of the source at its top, bottom, left and right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +164,37 @@ class Quality:
     """Share of crop pixels that lie inside the source frame, lowest over frames."""
     score: float
     """Median detector score."""
+    blur_px: float = 0.0
+    """Width (sigma) of the blur in source pixels, median over looked-at frames; this and the following are 0 (or what
+    is harmless) in shards that were made before they were measured."""
+    resolved_px: float = 1e6
+    """Head side that the source really resolves: min_side_px, less where it is blurred or was enlarged before."""
+    dark_frac: float = 0.0
+    """Share of the crop clipped to black, median over frames; the fill outside the source does not count."""
+    light_frac: float = 0.0
+    """Share clipped to white, median over frames."""
+    yaw_frac: float = 0.0
+    """The nose's distance from the middle line in half eye distances: 0 frontal, above 1 profile; median."""
+    roll_deg: float = 0.0
+    """Lean of the head in the source, -180 to 180, clockwise on the screen."""
+    eye_ratio: float = 0.0
+    """Distance of the eyes / distance from eyes to mouth, median."""
+    frontalness: float = 1.0
+    """0 profile to 1 frontal, compared with frontal heads of the species; median."""
+    cut_frac: float = 0.0
+    """Share of frames in which the head's box touches the frame's edge."""
+    change_grey: float = 255.0
+    """Grey levels that the picture changes beyond pan, zoom and rotation; 0 for a still."""
+    frozen_frac: float = 0.0
+    """Share of neighbouring frames that are the same picture."""
+    blockiness: float = 1.0
+    """Step energy across 8 x 8 block borders over that between them: 1 none, to 16; median."""
+    text_frac: float = 0.0
+    """Share of the crop that looks like writing laid over it."""
+    bars_frac: float = 0.0
+    """Share of the crop that shows the source's black bars."""
+    people_frac: float = 0.0
+    """Largest share of an animal's crop under human heads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +222,8 @@ class Sample:
     quality: Quality
     truth: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     """Exact annotations of these frames in crop pixels (puppets); empty for real media."""
+    landmarks: Landmarks | None = None
+    """What a labelled data set says of these frames; kept beside the five points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,3 +236,12 @@ class Drop:
     reason: str
     """A few stable words, for counting."""
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Drop):
+    """A drop by the quality gate, with the sample that a looser gate would have made of it."""
+
+    sample: Sample
+    reasons: tuple[str, ...]
+    """All that failed; `reason` is the first."""

@@ -11,18 +11,20 @@ import os
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_pipeline.ledger import UNKNOWN, Tally, attribution, code_version, id_hashes, licence_allowed, taken_down
 from data_pipeline.photo import decode_jpeg, encode_jpeg
 from data_pipeline.records import Quality, Sample
 from data_pipeline.video import encode_clip, read_member
 
 FORMAT = 1
+MANIFEST, ATTRIBUTION = "manifest.json", "ATTRIBUTION.md"
 TRUTH_MEMBER = "truth.npz"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -141,6 +143,22 @@ def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         raise ShardError(f"{path} is not a whole tar ({error}); run lp-curate again to rewrite it") from error
 
 
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON records of a shard, in order; pictures are passed over, not read.
+
+    Raises:
+        ShardError: the tar is damaged, or a record is.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for info in tar:
+                handle = tar.extractfile(info) if info.name.partition(".")[2] == "json" else None
+                if handle and isinstance(record := json.load(handle), dict):
+                    yield record
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise ShardError(f"{path} cannot be read ({error}); run lp-curate again to rewrite it") from error
+
+
 def read_samples(directory: Path, split: str | None = None) -> Iterator[Sample]:
     """Every sample of a shard folder, decoded, optionally of one split."""
     for path in shard_paths(directory, split):
@@ -164,7 +182,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     Raises:
         ShardError: not there, or not one of ours.
     """
-    path = directory / "manifest.json"
+    path = directory / MANIFEST
     if not path.exists():
         raise ShardError(
             f"{directory} holds no manifest.json; make shards with lp-curate source.path=… out={directory}"
@@ -184,11 +202,16 @@ class ShardWriter:
 
     max_samples: int = 256
     max_bytes: int = 256_000_000
+    allow_licences: Sequence[str] = ()
+    """Names or patterns (`CC-BY-*`, `unknown`) of the licences that are packed; none: all. The rest is counted in the
+    manifest's `left_out`."""
 
     def __call__(
         self, out: Path, groups: Iterable[tuple[dict[str, Any], Mapping[str, bytes]]], about: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Write all shards and, last, the manifest.
+        """Write all shards, ATTRIBUTION.md and, last, the manifest.
+
+        Samples whose licence is not allowed, and those in the folder's takedowns.jsonl, are left out and counted.
 
         Args:
             out: the folder; shards of an earlier run that are not written again are removed.
@@ -201,34 +224,27 @@ class ShardWriter:
         pending: dict[str, list[tuple[str, Mapping[str, bytes]]]] = {}
         sizes: Counter[str] = Counter()
         numbers: Counter[str] = Counter()
-        counts: dict[str, Counter[str]] = {
-            "split": Counter(),
-            "species": Counter(),
-            "kind": Counter(),
-            "licence": Counter(),
-        }
-        frames: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
+        gone = taken_down(out)
+        tally = Tally()
         shards: list[dict[str, Any]] = []
 
         def flush(split: str) -> None:
             path = out / f"{split}-{numbers[split]:05d}.tar"
             write_tar(path, pending[split])
-            shards.append(
-                {
-                    "name": path.name,
-                    "samples": len(pending[split]),
-                    "bytes": path.stat().st_size,
-                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                }
-            )
+            shards.append(shard_entry(path, len(pending[split])))
             numbers[split] += 1
             pending[split], sizes[split] = [], 0
 
         for record, members in groups:
             split = record["split"]
-            for name, counter in counts.items():
-                counter[record[name] or "unknown"] += 1
-            frames[split] += record["num_frames"]
+            if not licence_allowed(record["licence"], self.allow_licences):
+                left_out[f"licence {record['licence'] or UNKNOWN}"] += 1
+                continue
+            if not gone.isdisjoint(id_hashes(record)):
+                left_out["taken down"] += 1
+                continue
+            tally.add(record)
             weight = sum(map(len, members.values()))
             if pending.get(split) and sizes[split] + weight > self.max_bytes:
                 flush(split)
@@ -244,14 +260,27 @@ class ShardWriter:
             stale.unlink()
         manifest = {
             "format": FORMAT,
-            "samples": sum(s["samples"] for s in shards),
-            "frames": dict(sorted(frames.items())),
-            "counts": {name: dict(sorted(counter.items())) for name, counter in counts.items()},
+            **tally.summary(),
+            "left_out": dict(sorted(left_out.items())),
             "shards": shards,
+            "code_version": code_version(),
             **about,
         }
-        write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+        write_text(out / ATTRIBUTION, attribution(manifest))
+        write_text(out / MANIFEST, manifest_text(manifest))
         return manifest
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it stands in the file."""
+    return json.dumps(manifest, indent=1, sort_keys=True)
+
+
+def shard_entry(path: Path, num_samples: int, name: str = "") -> dict[str, Any]:
+    """What the manifest says about one tar: name, samples, bytes and sha256."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"name": name or path.name, "samples": num_samples, "bytes": path.stat().st_size, "sha256": digest}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.media import MASKS_SUFFIX, TRUTH_SUFFIX
-from data_pipeline.records import SPECIES, Species
+from data_pipeline.records import SPECIES, ClipSpan, KnownHead, Species
 
-_SIDECARS = (TRUTH_SUFFIX, MASKS_SUFFIX)
-_NOT_MEDIA = {
+SIDECARS = (TRUTH_SUFFIX, MASKS_SUFFIX)
+NOT_MEDIA = {
     ".csv",
     ".json",
     ".jsonl",
@@ -24,6 +24,11 @@ _NOT_MEDIA = {
     ".py",
     ".log",
     ".part",
+    ".xml",
+    ".pts",
+    ".cat",
+    ".mat",
+    ".parquet",
 }
 
 
@@ -40,6 +45,13 @@ class MediaFile:
     origin: str = ""
     identity: str = ""
     species: Species | None = None
+    heads: tuple[KnownHead, ...] = ()
+    """Heads that its annotations describe; empty: nothing is known, the detector looks."""
+    span: ClipSpan | None = None
+    """The part of a video that is meant; None: all of it."""
+    problem: str = ""
+    """Why it cannot be used, in a few stable words: it becomes a drop without being opened."""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +64,7 @@ class FolderSource:
 
     path: str
     manifest: str = ""
-    only: dict[str, str] = field(default_factory=dict)
+    only: dict[str, str] | None = None
     """Manifest columns and the value that rows must have, e.g. {ship: "1"}."""
     licence: str = ""
     """For files whose manifest row says nothing."""
@@ -70,7 +82,7 @@ class FolderSource:
         if not root.exists():
             raise SourceError(f"source.path {root} does not exist; give a folder or a file")
         files = list(self._listed(root) if self.manifest else self._found(root))
-        if not files:
+        if not any(not file.problem for file in files):
             raise SourceError(
                 f"there is no media file in {root}" + (" that the manifest selects" if self.manifest else "")
             )
@@ -78,11 +90,11 @@ class FolderSource:
         return files[: self.limit] if self.limit else files
 
     def _found(self, root: Path) -> Iterator[MediaFile]:
-        paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        from data_pipeline.adapters.walk import walk
+
+        paths, problems = ([root], []) if root.is_file() else walk(root)
+        yield from problems
         for path in paths:
-            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-            if hidden or path.name.endswith(_SIDECARS) or (path.suffix.lower() in _NOT_MEDIA and path != root):
-                continue
             yield MediaFile(path=path, licence=self.licence, origin=self.origin)
 
     def _listed(self, root: Path) -> Iterator[MediaFile]:
@@ -94,10 +106,10 @@ class FolderSource:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise SourceError(f"source.manifest {path} cannot be read as CSV ({error})") from error
         columns = rows[0].keys() if rows else set()
-        if missing := {"path", *self.only} - set(columns):
+        if missing := {"path", *(self.only or {})} - set(columns):
             raise SourceError(f"source.manifest {path} has no column {', '.join(sorted(missing))}")
         for row in rows:
-            if any(row[column] != str(value) for column, value in self.only.items()):
+            if any(row[column] != str(value) for column, value in (self.only or {}).items()):
                 continue
             said = row.get("species", "")
             yield MediaFile(

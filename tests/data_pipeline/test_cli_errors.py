@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -47,3 +49,13 @@ def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAWTRAIT_DEBUG", "1")
     with pytest.raises(ValueError, match="x"):
         failing(ValueError("x"))()
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+def test_hydra_s_switch_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, is_set: bool) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    if is_set:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit):
+        failing(ValueError("x"))()
+    assert os.environ.get("HYDRA_FULL_ERROR") == ("0" if is_set else None)

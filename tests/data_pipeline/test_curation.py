@@ -24,7 +24,7 @@ def curation(ball_detector) -> Curation:
         shots=ShotSplitter(),
         linker=TrackLinker(),
         cropper=Cropper(side_px=64),
-        gate=QualityGate(min_side_px=30.0, min_coverage_frac=0.3),
+        gate=QualityGate(min_side_px=30.0, min_coverage_frac=0.3, min_change_grey=0.0, max_frozen_frac=1.0),
         splitter=Splitter(),
     )
 
