@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
+from data_pipeline.threads import share_cores
+
 if TYPE_CHECKING:
     from omegaconf import Container
 
@@ -28,6 +30,7 @@ def user_errors(program: Callable[P, None]) -> Callable[P, None]:
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
 
+        share_cores()  # every program passes here before it loads torch
         try:
             with _hydra_raises():
                 program(*args, **kwargs)

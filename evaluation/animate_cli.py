@@ -30,6 +30,7 @@ CONFIG_SUFFIX = ".config.yaml"
 TEMPLATE_SUFFIX = ".motion.npz"
 
 
+@user_errors
 def main() -> None:
     """Animate one source, or a list of them; see `lp-animate --help`."""
     if not {"-m", "--multirun"} & set(sys.argv):  # whose commas are no part of a name

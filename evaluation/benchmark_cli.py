@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_pipeline.cli_errors import user_errors
 
 
+@user_errors
 def main() -> None:
     """Measure speed; see `lp-benchmark --help`."""
     # The first bare word is the action; Hydra wants key=value.

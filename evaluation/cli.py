@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evaluation.metrics.suite import MetricSuite
 
 
+@user_errors
 def evaluate() -> None:
     """Measure weights; see `lp-evaluate --help`."""
     # `data` is a config group of lp-finetune: to Hydra, data=DIR would name a file of that group.

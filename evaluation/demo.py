@@ -99,6 +99,7 @@ def run_steps(steps: Sequence[Step], ledger: Ledger) -> None:
         ledger.finish(step, time.monotonic() - start)
 
 
+@user_errors
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="demo")
 @user_errors
 def main(config: DictConfig) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ACTIONS = ("inspect", "convert")
 
 
+@user_errors
 def main() -> None:
     """Inspect or convert a motion template; see `lp-template --help`."""
     # Hydra reads name=value only, so that the first bare word becomes action=WORD.

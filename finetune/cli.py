@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lp_models import LivePortrait
 
 
+@user_errors
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="finetune")
 @user_errors
 def main(config: DictConfig) -> None:
