@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from data_pipeline.action_word import with_action
 from data_pipeline.cli_errors import user_errors
 
 _GATE = "curation.gate."
@@ -128,16 +129,9 @@ def _main(config: DictConfig) -> None:
 @user_errors
 def curate() -> None:
     """Curate, or work on shards that are there; see `lp-curate --help`."""
-    words = sys.argv[1:]
     # The layouts are a config group of their own name: a group named source would catch lp-animate's source=FILE.
-    words = [f"dataset@source={word[8:]}" if word.startswith("dataset=") else word for word in words]
-    # The first bare word is the action; Hydra wants key=value.
-    if words and "=" not in words[0] and not words[0].startswith("-"):
-        words[0] = f"action={words[0]}"
-    bare = [word for word in words if "=" not in word and not word.startswith(("-", "~"))]
-    if bare and not any(word.startswith("-") for word in words):
-        raise ValueError(f"{bare[0]} is no option; give options as name=value, such as source.path={bare[0]}")
-    sys.argv[1:] = words
+    words = [f"dataset@source={word[8:]}" if word.startswith("dataset=") else word for word in sys.argv[1:]]
+    sys.argv[1:] = with_action(words, "source.path")
     _main()
 
 

@@ -10,17 +10,14 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from data_pipeline.action_word import with_action
 from data_pipeline.cli_errors import user_errors
 
 
 @user_errors
 def main() -> None:
     """Measure speed; see `lp-benchmark --help`."""
-    # The first bare word is the action; Hydra wants key=value.
-    words = sys.argv[1:]
-    if words and "=" not in words[0] and not words[0].startswith("-"):
-        words[0] = f"action={words[0]}"
-    sys.argv[1:] = words
+    sys.argv[1:] = with_action(sys.argv[1:], "out")
     _main()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from data_pipeline.action_word import with_action
 from data_pipeline.cli_errors import user_errors
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ ACTIONS = ("inspect", "convert")
 @user_errors
 def main() -> None:
     """Inspect or convert a motion template; see `lp-template --help`."""
-    # Hydra reads name=value only, so that the first bare word becomes action=WORD.
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
-        sys.argv[1] = f"action={sys.argv[1]}"
+    sys.argv[1:] = with_action(sys.argv[1:], "source")
     _main()
 
 

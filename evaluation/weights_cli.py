@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
+from data_pipeline.action_word import with_action
 from data_pipeline.cli_errors import user_errors
 
 if TYPE_CHECKING:
@@ -137,14 +138,7 @@ def _main(config: DictConfig) -> None:
 @user_errors
 def main() -> None:
     """Download, verify, convert or inspect weights; see `lp-weights --help`."""
-    # The first bare word is the action; Hydra wants key=value.
-    words = sys.argv[1:]
-    if words and "=" not in words[0] and not words[0].startswith("-"):
-        words[0] = f"action={words[0]}"
-    bare = [word for word in words if "=" not in word]
-    if bare and not any(word.startswith("-") for word in words):
-        raise ValueError(f"{bare[0]} is no option; give options as name=value, such as weights={bare[0]}")
-    sys.argv[1:] = words
+    sys.argv[1:] = with_action(sys.argv[1:], "weights")
     _main()
 
 
