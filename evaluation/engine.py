@@ -87,23 +87,29 @@ class Engine:
         return self.config.output_px
 
     @torch.inference_mode()
-    def prepare(self, crops: UInt8[np.ndarray, "*T S S 3"]) -> PreparedSource:
-        """Read source crops, one or several; once per picture."""
+    def prepare(
+        self,
+        crops: UInt8[np.ndarray, "*T S S 3"],
+        face: tuple[PosedMotion, Float[Tensor, "T K 3"]] | None = None,
+    ) -> PreparedSource:
+        """Read source crops, one or several, once per picture; `face` is what `read_face` said of them, if it did."""
         image = self._to_network(crops if crops.ndim == 4 else crops[None])
-        motion: Motion = self.motion(image)
-        pose, canonical = posed_motion(motion), motion.canonical.float()
+        pose, canonical = face or self._face(image)
         volume, x_s = self.appearance(image), posed(canonical, pose)
         return PreparedSource(volume, canonical, pose, x_s, self.fast.prepare(volume, x_s) if self.fast else None)
 
     @torch.inference_mode()
     def read_motion(self, crops: UInt8[np.ndarray, "T S S 3"]) -> PosedMotion:
         """How the head is posed in each frame."""
-        return posed_motion(self.motion(self._to_network(crops)))
+        return self.read_face(crops)[0]
 
     @torch.inference_mode()
     def read_face(self, crops: UInt8[np.ndarray, "T S S 3"]) -> tuple[PosedMotion, Float[Tensor, "T K 3"]]:
         """How the head is posed in each frame, and its canonical keypoints."""
-        motion: Motion = self.motion(self._to_network(crops))
+        return self._face(self._to_network(crops))
+
+    def _face(self, image: Float[Tensor, "T 3 S S"]) -> tuple[PosedMotion, Float[Tensor, "T K 3"]]:
+        motion: Motion = self.motion(image)
         return posed_motion(motion), motion.canonical.float()
 
     @torch.inference_mode()

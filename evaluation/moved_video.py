@@ -92,7 +92,8 @@ class VideoMover:
                     break
                 crops = [warp_crop(image, self.source.source_from_crop[start + i], side_px)
                          for i, image in enumerate(chunk)]  # fmt: skip
-                prepared = self.engine.prepare(np.stack(crops))
+                read = own.frames(start, start + len(chunk))
+                prepared = self.engine.prepare(np.stack(crops), (read.motion, read.canonical))
                 results = self.engine.render(prepared, x_d[start : start + len(chunk)])
                 for i, result in enumerate(results):
                     frame = result

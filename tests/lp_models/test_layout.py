@@ -14,34 +14,10 @@ from lp_models import (
     load_pretrained,
     resolve_weights,
     save_official,
-    save_pretrained,
 )
+from tests.lp_models.same_state import assert_same_state
 
 NORM, STITCH = "detector.norm.weight", "stitching.mlp.0.weight"
-
-
-@pytest.fixture(scope="module")
-def model() -> LivePortrait:
-    torch.manual_seed(3)
-    return LivePortrait(LivePortraitConfig.named("tiny"))
-
-
-@pytest.fixture(scope="module")
-def pristine(model: LivePortrait, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    extra = {"species": ["cat", "dog"], "made_by": "a test", "steps": 3}
-    return save_pretrained(model, tmp_path_factory.mktemp("weights"), extra)
-
-
-@pytest.fixture
-def directory(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "weights"))
-
-
-def assert_same_state(a: LivePortrait, b: LivePortrait) -> None:
-    left, right = a.state_dict(), b.state_dict()
-    assert left.keys() == right.keys()
-    different = [key for key in left if not torch.equal(left[key], right[key]) or left[key].dtype != right[key].dtype]
-    assert different == []
 
 
 def test_animal_folders_take_their_newest_base_and_the_human_stitching(

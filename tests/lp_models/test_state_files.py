@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,32 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lp_models import LivePortrait, LivePortraitConfig, WeightsError, load_pretrained, save_official, save_pretrained
+from lp_models import LivePortrait, WeightsError, load_pretrained, save_official, save_pretrained
 from lp_models.weights import read_state
-
-
-@pytest.fixture(scope="module")
-def model() -> LivePortrait:
-    torch.manual_seed(3)
-    return LivePortrait(LivePortraitConfig.named("tiny"))
-
-
-@pytest.fixture(scope="module")
-def pristine(model: LivePortrait, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    extra = {"species": ["cat", "dog"], "made_by": "a test", "steps": 3}
-    return save_pretrained(model, tmp_path_factory.mktemp("weights"), extra)
-
-
-@pytest.fixture
-def directory(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "weights"))
-
-
-def assert_same_state(a: LivePortrait, b: LivePortrait) -> None:
-    left, right = a.state_dict(), b.state_dict()
-    assert left.keys() == right.keys()
-    different = [key for key in left if not torch.equal(left[key], right[key]) or left[key].dtype != right[key].dtype]
-    assert different == []
+from tests.lp_models.same_state import assert_same_state
 
 
 def test_others_may_read_the_files(pristine: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,30 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from lp_models import LivePortrait, LivePortraitConfig, WeightsError, load_pretrained, save_pretrained
 from lp_models.weights import STEMS, read_card, save_official
-
-
-@pytest.fixture(scope="module")
-def model() -> LivePortrait:
-    torch.manual_seed(3)
-    return LivePortrait(LivePortraitConfig.named("tiny"))
-
-
-@pytest.fixture(scope="module")
-def pristine(model: LivePortrait, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    extra = {"species": ["cat", "dog"], "made_by": "a test", "steps": 3}
-    return save_pretrained(model, tmp_path_factory.mktemp("weights"), extra)
-
-
-@pytest.fixture
-def directory(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "weights"))
-
-
-def assert_same_state(a: LivePortrait, b: LivePortrait) -> None:
-    left, right = a.state_dict(), b.state_dict()
-    assert left.keys() == right.keys()
-    different = [key for key in left if not torch.equal(left[key], right[key]) or left[key].dtype != right[key].dtype]
-    assert different == []
+from tests.lp_models.same_state import assert_same_state
 
 
 def without_checksums(directory: Path) -> Path:
