@@ -1,10 +1,11 @@
 """Thumbnails of two clips or stills -> how alike they are, laid over each other in place, time and speed."""
 
+import functools
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 from data_pipeline.hashes import View, at_clip_size
 
@@ -21,6 +22,9 @@ _LOOKED_AT = 9
 """Aligned frames whose details are compared; motion is compared on all."""
 _MIN_MOTION = 2.0
 """Grey levels: what recompression alone changes from frame to frame stays below."""
+_MIN_LOCAL_MOTION = 3.0
+"""The same within a square of a sixth of the side: a mouth that opens moves little of the picture."""
+_LOCAL_PX = 5
 
 Thumbs = UInt8[np.ndarray, "N P P"]
 Warp = Float32[np.ndarray, "2 3"]
@@ -37,6 +41,8 @@ class Likeness(NamedTuple):
     """Largest difference within a square of an eighth of the side, as a share of the picture's variance; 0 is best."""
     motion: float | None
     """Correlation of the changes over time; None where neither moves, as in stills."""
+    is_calm: bool
+    """Only small parts move, so that recompression blurs their motion."""
     overlap_frac: float
     """Share of the shorter one that the other shows too."""
 
@@ -64,7 +70,7 @@ def likeness(
     Returns:
         Nothing alike (0 shared) when they cannot be laid over each other.
     """
-    nothing = Likeness(0.0, 0.0, 1.0, 0.0, 0.0)
+    nothing = Likeness(0.0, 0.0, 1.0, 0.0, False, 0.0)
     if one.shape[1] != other.shape[1]:  # a still and a clip
         one, other = at_clip_size(one), at_clip_size(other)
     side = one.shape[1]
@@ -92,7 +98,7 @@ def likeness(
     some = np.unique(np.linspace(0, len(pairs) - 1, _LOOKED_AT).round().astype(int))
     single = [_frame_likeness(laid[i], seen[i], shared) for i in some]
     shape, detail, spot = (float(np.median(values)) for values in zip(*single, strict=True))
-    return Likeness(shape, detail, spot, _motion_likeness(laid, seen, shared), overlap)
+    return Likeness(shape, detail, spot, *_motion_likeness(laid, seen, shared), overlap)
 
 
 def _register(picture: np.ndarray, template: np.ndarray, guess: Warp) -> Warp | None:
@@ -172,35 +178,58 @@ def _correlations(
 def _timeline(like: Float64[np.ndarray, "N M"], min_overlap: float) -> tuple[Int64[np.ndarray, "P 2"], float]:
     """The straight line through time along which frames are most alike: pairs of frames, and how much it covers."""
     num, num_other = like.shape
+    lines = _lines(num, num_other, min_overlap)
+    if not len(lines.counts):  # a line of one frame: two very short clips
+        i, j = np.unravel_index(int(np.argmax(like)), like.shape)
+        return np.array([[i, j]]), 1.0 / min(like.shape)
+    total = np.append(like.ravel(), 0.0)[lines.cells].sum(axis=1)
+    best = int(np.argmax(total / lines.counts + 1e-3 * lines.covered))
+    cells = lines.cells[best][lines.cells[best] < like.size].astype(np.int64)
+    return np.stack([cells // num_other, cells % num_other], axis=1), float(lines.covered[best])
+
+
+class _Lines(NamedTuple):
+    """All straight lines through the time of two clips that cover enough of the shorter one."""
+
+    cells: Int32[np.ndarray, "L M"]
+    """Which cell of the table of likenesses lies on the line for each frame of the other clip; its size where none."""
+    counts: Int64[np.ndarray, " L"]
+    covered: Float64[np.ndarray, " L"]
+
+
+@functools.lru_cache(maxsize=32)
+def _lines(num: int, num_other: int, min_overlap: float) -> _Lines:
+    """They depend on the lengths only: at most 1 MB for each two lengths."""
     other = np.arange(num_other)
-    best = (-np.inf, np.zeros((0, 2), np.int64), 0.0)
+    found = []
     for speed in _SPEEDS:
         starts = np.arange(np.floor(-speed * num_other), num + 1, max(0.5, speed / 2))
         at = np.rint(starts[:, None] + speed * other).astype(np.int64)
         inside = (at >= 0) & (at < num)
         counts = inside.sum(axis=1)
         covered = np.maximum(counts / num_other, np.minimum(1.0, counts * speed / num))
-        total = np.where(inside, like[np.clip(at, 0, num - 1), other], 0).sum(axis=1)
-        score = np.where((covered >= min_overlap) & (counts >= 2), total / np.maximum(1, counts), -np.inf)
-        row = int(np.argmax(score + 1e-3 * covered))
-        value = float(score[row] + 1e-3 * covered[row])
-        if value > best[0]:
-            picked = other[inside[row]]
-            best = (value, np.stack([at[row][picked], picked], axis=1), float(covered[row]))
-    if not len(best[1]):  # a line of one frame: two very short clips
-        i, j = np.unravel_index(int(np.argmax(like)), like.shape)
-        return np.array([[i, j]]), 1.0 / min(like.shape)
-    return best[1], best[2]
+        cells = np.where(inside, at * num_other + other, num * num_other).astype(np.int32)
+        enough = (covered >= min_overlap) & (counts >= 2)
+        found.append((cells[enough], counts[enough], covered[enough]))
+    return _Lines(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
-def _motion_likeness(a: np.ndarray, b: np.ndarray, shared: Bool[np.ndarray, "P P"]) -> float | None:
-    """Correlation of what changes over time; of a still there is nothing to compare."""
+def _motion_likeness(a: np.ndarray, b: np.ndarray, shared: Bool[np.ndarray, "P P"]) -> tuple[float | None, bool]:
+    """Correlation of what changes over time, of a still nothing; and whether only small parts change."""
     if len(a) < 3:
-        return None
+        return None, False
     first, second = (x.astype(np.float64)[:, shared] for x in (a, b))
     # A brightness shift or another contrast must not look like motion.
     first, second = (x - x.mean(axis=1, keepdims=True) for x in (first, second))
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
-    if max(first.std(), second.std()) < _MIN_MOTION:
-        return None
-    return _correlation(first.ravel(), second.ravel())
+    is_calm = float(max(first.std(), second.std())) < _MIN_MOTION
+    if is_calm and max(_local_motion(first, shared), _local_motion(second, shared)) < _MIN_LOCAL_MOTION:
+        return None, True
+    return _correlation(first.ravel(), second.ravel()), is_calm
+
+
+def _local_motion(changes: Float64[np.ndarray, "N S"], shared: Bool[np.ndarray, "P P"]) -> float:
+    """Grey levels that the liveliest place changes by."""
+    energy = np.zeros(shared.shape, np.float32)
+    energy[shared] = (changes**2).mean(axis=0)
+    return float(np.sqrt(cv2.blur(energy, (_LOCAL_PX, _LOCAL_PX)).max()))

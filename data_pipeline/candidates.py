@@ -1,7 +1,7 @@
 """Every crop that was measured, kept or not -> one line of `scores.jsonl` each, and back."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class Candidate:
     scores: Quality
     reasons: tuple[str, ...]
     """Why it was left out; empty: it is in the shards."""
+    square: tuple[float, ...] = ()
+    """`source_from_crop` of its first frame, row by row: where a report finds its picture. Empty in older folders."""
 
     def judged(self, gate: QualityGate) -> "Candidate":
         """The same with the reasons of another gate; a near-duplicate stays one."""
@@ -48,6 +50,7 @@ def candidate(sample: Sample, place: str, is_video: bool, reasons: Sequence[str]
         side_px=int(sample.frames.shape[1]),
         scores=sample.quality,
         reasons=tuple(reasons),
+        square=tuple(round(float(value), 3) for value in sample.source_from_crop[0].ravel()),
     )
 
 
@@ -63,21 +66,27 @@ def as_row(one: Candidate) -> dict[str, Any]:
     """JSON of a candidate; scores to four digits, as in the shards."""
     row = asdict(one)
     row["scores"] = {name: round(value, 4) for name, value in row["scores"].items()}
-    row["reasons"] = list(one.reasons)
+    row |= {"reasons": list(one.reasons), "square": list(one.square)}
     return row
 
 
 def from_row(row: Mapping[str, Any]) -> Candidate:
     """The inverse of as_row; raises KeyError or TypeError when a field is missing."""
-    plain = {f.name: row[f.name] for f in fields(Candidate)}
-    return Candidate(**plain | {"scores": Quality(**row["scores"]), "reasons": tuple(row["reasons"])})
+    plain: dict[str, Any] = {f.name: row[f.name] for f in fields(Candidate) if f.name != "square"}
+    plain |= {"scores": Quality(**row["scores"]), "reasons": tuple(row["reasons"])}
+    return Candidate(**plain, square=tuple(row.get("square", ())))
 
 
 def write_candidates(folder: Path, found: Iterable[Candidate]) -> Path:
     """Write scores.jsonl, sorted by key, whole or not at all."""
-    rows = sorted((as_row(one) for one in found), key=lambda row: row["key"])
-    write_text(folder / SCORES, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    write_text(folder / SCORES, candidates_text(found))
     return folder / SCORES
+
+
+def candidates_text(found: Iterable[Candidate]) -> str:
+    """The text of scores.jsonl."""
+    rows = sorted((as_row(one) for one in found), key=lambda row: row["key"])
+    return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
 
 
 def read_candidates(folder: Path) -> list[Candidate]:
@@ -86,17 +95,24 @@ def read_candidates(folder: Path) -> list[Candidate]:
     Raises:
         ShardError: there is no scores.jsonl, or a line of it is damaged.
     """
+    return list(each_candidate(folder))
+
+
+def each_candidate(folder: Path) -> Iterator[Candidate]:
+    """The same one by one, for what need not hold a million of them.
+
+    Raises:
+        ShardError: as for `read_candidates`, while it is read.
+    """
     path = folder / SCORES
     if not path.is_file():
         raise ShardError(f"{folder} has no {SCORES}: its shards were made before scores were kept; run lp-curate again")
-    found = []
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                found.append(from_row(json.loads(line)))
+                yield from_row(json.loads(line))
             except (KeyError, TypeError, ValueError) as error:
                 raise ShardError(f"{path}, line {number} is damaged ({error!r}); run lp-curate again") from error
-    return found
 
 
 def counted(found: Iterable[Candidate]) -> dict[str, dict[str, int]]:

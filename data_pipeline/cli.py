@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -12,25 +12,32 @@ from omegaconf import DictConfig, OmegaConf
 from data_pipeline.action_word import with_action
 from data_pipeline.cli_errors import user_errors
 
+if TYPE_CHECKING:
+    from data_pipeline.curate import Summary
+
 _GATE = "curation.gate."
 _SHOWN = 10
 
 
 def _curate(config: DictConfig) -> None:
     """Curate `source.path` into `out`."""
+    import numpy as np
     from hydra.utils import instantiate
 
     from data_pipeline.curate import FileWorker, remove_work
     from data_pipeline.curate import curate as run
     from data_pipeline.report import write_report
     from data_pipeline.run_lock import run_lock
+    from data_pipeline.shards import write_text
 
     out = _out(config)
-    source = instantiate(config.source)
+    _refuse_inside(out, Path(config.source.path))
+    source, executor = instantiate(config.source), instantiate(config.executor)
     source()  # a wrong path is told before the detector is loaded
     with run_lock(out):
-        OmegaConf.save(config, out / "config.yaml", resolve=True)
+        write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         detector = instantiate(config.detector, _convert_="all")
+        detector([np.zeros((64, 64, 3), np.uint8)])  # a broken one is told before the first file
         curation = instantiate(config.curation, _convert_="all")(detector=detector)
         worker = FileWorker(
             curation=curation, crf=config.video.crf, gop=config.video.gop, keep_rejected=config.keep_work
@@ -40,14 +47,14 @@ def _curate(config: DictConfig) -> None:
             worker=worker,
             duplicates=instantiate(config.duplicates),
             writer=instantiate(config.writer),
-            executor=instantiate(config.executor),
+            executor=executor,
             out=out,
             config=_what_matters(config),
         )
         report = write_report(out, summary, curation.gate)
         if not config.keep_work:
             remove_work(out)
-    _tell(out, summary.manifest, Counter(drop.reason for drop in summary.drops), summary.num_files, report)
+    _tell(out, summary, report)
 
 
 def _requalify(config: DictConfig) -> None:
@@ -141,6 +148,12 @@ def _shards(config: DictConfig) -> Path:
     return Path(config.shards)
 
 
+def _refuse_inside(out: Path, source: Path) -> None:
+    """Shards in the source would be taken for media by the next run."""
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"out={out} lies inside source.path={source}; give a folder outside it")
+
+
 def _out(config: DictConfig) -> Path:
     if config.out is None:
         raise ValueError("the option out is required: give it as out=DIR (see --help)")
@@ -162,12 +175,16 @@ def _what_matters(config: DictConfig) -> dict[str, Any]:
     return {name: plain[name] for name in ("detector", "curation", "video", "duplicates", "writer")}
 
 
-def _tell(out: Path, manifest: dict[str, Any], reasons: Counter[str], num_files: int, report: Path) -> None:
+def _tell(out: Path, summary: "Summary", report: Path) -> None:
+    from data_pipeline.stage_clock import stage_table
+
+    manifest, num_files = summary.manifest, summary.num_files
     print(f"\n{num_files} files -> {manifest['samples']} samples in {len(manifest['shards'])} shards: {out}")
     for name in ("species", "kind", "split"):
         print(f"  {name:8}" + ", ".join(f"{key} {count}" for key, count in manifest["counts"][name].items()))
-    if reasons:
+    if reasons := Counter(drop.reason for drop in summary.drops):
         print("  left out " + ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()))
+    print(stage_table(summary.seconds, summary.num_done, summary.media_s))
     print(f"report: {report}")
     if manifest["samples"] == 0:
         raise ValueError(f"no sample came out of {num_files} files; {report} says why for each")

@@ -78,14 +78,28 @@ def _sentence(error: Exception) -> str:
     cause = error.__cause__
     override = _OVERRIDE.match(str(error))
     if override and isinstance(cause, ConfigKeyError | ConfigAttributeError):
-        return _unknown_option(override.group(1), cause.parent_node)
+        option, inner = override.group(1), str(cause.full_key or "")
+        # In source.columns={bogus: x} it is the inner name that does not exist.
+        return _unknown_option(inner if inner.startswith(f"{option}.") else option, cause.parent_node)
     return " ".join(str(error).split())
 
 
 def _unknown_option(option: str, node: "Container | None") -> str:
-    options = _names(node._get_root()) if node is not None else []
-    near = _nearest(option, options)
-    return f"the option {option} is unknown; " + (f"did you mean {near}" if near else "--help lists the options")
+    root = node._get_root() if node is not None else None
+    near = _nearest(option, _names(root) if root is not None else [])
+    parent, _, name = option.rpartition(".")
+    if parent and _is_free(root, parent):
+        return f"the option {option} is unknown; give all of {parent} at once: '{parent}={{{name}: VALUE}}'"
+    hint = near if near and not option.startswith(f"{near}.") else ""
+    return f"the option {option} is unknown; " + (f"did you mean {hint}" if hint else "--help lists the options")
+
+
+def _is_free(root: "Container | None", option: str) -> bool:
+    """Whether an option takes names of the user's own: its default is none, and it builds nothing."""
+    from omegaconf import OmegaConf
+
+    value = OmegaConf.select(root, option, default="") if root is not None else ""
+    return value is None or (OmegaConf.is_dict(value) and "_target_" not in value and option.count(".") > 0)
 
 
 def _names(root: "Container") -> list[str]:

@@ -3,10 +3,18 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from data_pipeline.whole_file import shown
+
+_INDEXED = ("mov", "matroska")
+"""Kinds of files (ffmpeg's first names for them) that state the time of every frame."""
+_PLAIN = ("h264", "hevc", "vp9", "av1", "mjpeg")
+"""Codecs of which every packet in such files is one frame; VP8 and MPEG-4 have packets that show nothing."""
+_TRIES = 4
+"""How often a seek that ended too late is repeated, from 1, 3 and 7 s earlier."""
 
 
 class VideoError(ValueError):
@@ -59,8 +67,14 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:  # noqa: ANN401
+def decoded(container: Any, stream: Any, name: str, packets: Iterator[Any] | None = None) -> Iterator[Any]:  # noqa: ANN401
     """Every frame of a stream that decodes, in order of presentation; damaged packets are passed over.
+
+    Args:
+        container: open for reading.
+        stream: one of its streams.
+        name: what messages call it.
+        packets: of this stream; all from where the container is when None.
 
     Raises:
         VideoError: not one frame decodes.
@@ -69,10 +83,10 @@ def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:  # noqa: A
 
     stream.thread_type = "AUTO"
     failure, count = "", 0
-    packets = container.demux(stream)
+    left = container.demux(stream) if packets is None else packets
     while True:
         try:
-            packet = next(packets, None)
+            packet = next(left, None)
             frames = packet.decode() if packet is not None else []
         except av.error.FFmpegError as error:
             failure = reason_of(error)
@@ -85,3 +99,52 @@ def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:  # noqa: A
             break
     if count == 0:
         raise VideoError(f"{name}: no frame can be decoded ({failure or 'the stream is empty'}); get a whole copy")
+
+
+def shown_ticks(container: Any, stream: Any) -> list[int] | None:  # noqa: ANN401
+    """When each frame is shown, in the stream's time base and rising order; nothing is decoded.
+
+    None where packets do not tell it: kinds of files and codecs whose packets are not the frames that come out of them,
+    packets without a time or with that of another, and packets that are marked as damaged.
+    """
+    import av.error
+
+    if container.format.name.split(",")[0] not in _INDEXED or stream.codec_context.codec.canonical_name not in _PLAIN:
+        return None
+    ticks = []
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt or (packet.size and packet.pts is None):
+                return None
+            if packet.size and not packet.is_discard:
+                ticks.append(packet.pts)
+    except av.error.FFmpegError:
+        return None
+    return sorted(ticks) if ticks and len(set(ticks)) == len(ticks) else None
+
+
+def decoded_from(container: Any, stream: Any, name: str, ticks: int) -> Iterator[Any]:  # noqa: ANN401
+    """Frames from the last key frame on that is shown no later than at a time; none if that one cannot be reached.
+
+    Of an open group those frames are left out that are shown before its key frame: they need frames before it, too.
+    """
+    import av.error
+
+    back = 0
+    for _ in range(_TRIES):
+        try:
+            container.seek(ticks - back, stream=stream, backward=True)
+            packets = container.demux(stream)
+            first = next(packets, None)
+        except av.error.FFmpegError:
+            return
+        if first is not None and first.is_keyframe and first.pts is not None and first.pts <= ticks:
+            has_begun = False
+            for frame in decoded(container, stream, name, chain([first], packets)):
+                has_begun = has_begun or frame.pts == first.pts
+                if has_begun:
+                    yield frame
+                elif frame.pts is None or frame.pts > first.pts:
+                    return  # the key frame is lost, and what is made from it
+            return
+        back = 2 * back + int(1 / stream.time_base)

@@ -2,26 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-from jaxtyping import UInt8
 
 from data_pipeline.adapters.folder import MediaFile
 from data_pipeline.adapters.known import Look, landmarks_in_crop, span_tag
-from data_pipeline.crop import Cropper, invert, move_points, warp_crop
+from data_pipeline.clock import Clock, at_constant_rate, read_clock
+from data_pipeline.crop import Cropper, points_in_crop
+from data_pipeline.cutting import cut
 from data_pipeline.detect import HeadDetector
-from data_pipeline.measures.bars import bars, smallest
-from data_pipeline.media import MediaError, probe, read_frames
-from data_pipeline.quality import QualityGate, head_patch, looked_at, measure
-from data_pipeline.records import SPECIES, Crop, CropPlan, Detection, Drop, MediaItem, Rejected, Sample
-from data_pipeline.shots import THUMB_PX, ShotSplitter, thumbnail
+from data_pipeline.first_pass import Seen, look_through
+from data_pipeline.media import MediaError, probe
+from data_pipeline.quality import QualityGate, measure
+from data_pipeline.records import SPECIES, Crop, CropPlan, Drop, Rejected, Sample, Species
+from data_pipeline.shots import ShotSplitter
 from data_pipeline.split import Splitter
 from data_pipeline.track import TrackLinker
 from data_pipeline.truth import Truth, TruthError, read_truth
-
-_LOOKS = 3
-"""Frames of a piece whose source pixels are measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +38,14 @@ class Curation:
     """Per shot: the longest tracks are kept."""
     use_known_heads: bool = True
     """Heads that a data set's annotations give are taken; the detector only adds the points that they lack."""
+    buffer_bytes: int = 300_000_000
+    """Pixels kept while looking, so that they need not be decoded again for cutting; changes no sample."""
 
     def __post_init__(self) -> None:
         if self.detect_every < 1 or self.detect_batch < 1 or self.max_heads < 1:
             raise ValueError("curation: detect_every, detect_batch and max_heads must be 1 or more")
+        if self.buffer_bytes < 0:
+            raise ValueError(f"curation.buffer_bytes is {self.buffer_bytes}; give 0 (decode twice) or more")
         if unknown := [s for s in self.species if s not in SPECIES]:
             raise ValueError(f"curation.species: {unknown} unknown; choose from {', '.join(SPECIES)}")
 
@@ -59,132 +58,107 @@ class Curation:
         try:
             media = probe(file.path, licence=file.licence, origin=file.origin, identity=file.identity)
             truth = read_truth(media.truth_path) if media.truth_path else None
-            look = Look(file=file, media=media, every=self.detect_every, use_known=self.use_known_heads)
-            thumbs, detections = self._look(look)
+            clock = read_clock(media)
+            look = Look(file=file, media=media, every=self.detect_every, use_known=self.use_known_heads, clock=clock)
+            seen = look_through(
+                look, self.detector, self.detect_batch, self.buffer_bytes, scale_factor=self.cropper.scale_factor
+            )
         except MediaError as error:
             yield Drop(key=name, stage="probe", reason="unreadable", detail=str(error))
             return
         except TruthError as error:
             yield Drop(key=name, stage="truth", reason="annotations unreadable", detail=str(error))
             return
-        plans: list[CropPlan] = []
         hint = truth.species if truth else file.species
-        shots = [(n, part) for n, shot in enumerate(self.shots(media, thumbs)) if (part := look.part(shot))]
-        if not shots:
+        plans: list[tuple[int, CropPlan]] = []
+        for made in self._plans(look, clock, seen, hint):
+            if isinstance(made, Drop):
+                yield made
+            else:
+                plans.append(made)
+        yield from self._finish(look, clock.fps, truth, plans, seen)
+
+    def _plans(
+        self, look: Look, clock: Clock, seen: Seen, hint: Species | None
+    ) -> Iterator[Drop | tuple[int, CropPlan]]:
+        """Shots, heads and their squares: plans with the number of their head in the file."""
+        file, media, name = look.file, look.media, look.file.path.as_posix()
+        thumbs = seen.pictures
+        shots = [replace(s, start=s.start + seen.first, stop=s.stop + seen.first) for s in self.shots(media, thumbs)]
+        parts = [(n, part) for n, shot in enumerate(shots) if (part := look.part(shot))]
+        if not parts:
             reason = "listed time is not in the video" if file.span else "no frame"
             yield Drop(key=name, stage="shots", reason=reason)
-        for number, shot in shots:
-            where = f"{name}#shot{number}"
-            tracks = self.linker(shot, detections)
-            if not tracks:
+        times_s = None
+        if clock.is_variable:
+            times_s = clock.at(seen.first + len(thumbs))
+            times_s[seen.first :] = [float(time_s) for time_s in seen.times_s]
+        number = 0
+        for shot_number, shot in parts:
+            where = f"{name}#shot{shot_number}"
+            heads = self.linker.heads(shot, seen.detections, times_s, seen.looked)
+            if not heads:
                 yield Drop(key=where, stage="detect", reason="no head found")
-            for track in tracks[self.max_heads :]:
-                yield Drop(key=where, stage="track", reason="more heads than curation.max_heads", detail=track.species)
-            for track in tracks[: self.max_heads]:
-                species = hint or track.species
+            for head in heads[self.max_heads :]:
+                yield Drop(key=where, stage="track", reason="more heads than curation.max_heads", detail=head.species)
+            for head in heads[: self.max_heads]:
+                species = hint or head.species
                 if species not in self.species:
                     yield Drop(key=where, stage="track", reason="species not asked for", detail=species)
                     continue
-                plans += self.cropper(replace(track, species=species))
-        yield from self._finish(look, truth, plans, detections)
-
-    def _look(self, look: Look) -> tuple[UInt8[np.ndarray, "T 32 32 3"], list[list[Detection]]]:
-        """First pass over the frames: small pictures of all, heads of every n-th."""
-        thumbs: list[np.ndarray] = []
-        detections: list[list[Detection]] = []
-        batch: list[np.ndarray] = []
-        numbers: list[int] = []
-
-        def detect() -> None:
-            for number, found in zip(numbers, self.detector(batch) if batch else [], strict=True):
-                detections.append(look.resolve(number, found))
-            batch.clear()
-            numbers.clear()
-
-        for number, frame in enumerate(read_frames(look.media.path, 0, look.frames[1])):
-            thumbs.append(thumbnail(frame))
-            if look.wants(number) and not look.needs_detector(number):
-                detect()
-                detections.append(look.resolve(number, []))
-            elif look.wants(number):
-                batch.append(frame)
-                numbers.append(number)
-                if len(batch) == self.detect_batch:
-                    detect()
-        detect()
-        return np.stack(thumbs) if thumbs else np.zeros((0, THUMB_PX, THUMB_PX, 3), np.uint8), detections
+                for part in head.parts:
+                    track = replace(part, species=species)
+                    steady = [track] if times_s is None else at_constant_rate(track, times_s, clock.fps)
+                    yield from ((number, plan) for one in steady for plan in self.cropper(one, clock.fps))
+                number += 1
 
     def _finish(
-        self,
-        look: Look,
-        truth: Truth | None,
-        plans: Sequence[CropPlan],
-        detections: Sequence[Sequence[Detection]],
+        self, look: Look, fps: float, truth: Truth | None, plans: Sequence[tuple[int, CropPlan]], seen: Seen
     ) -> Iterator[Sample | Drop]:
-        """Second pass: cut the crops, measure them, let the gate decide."""
-        media = look.media
-        for number, crop in _cut(media, plans):
-            plan = crop.plan
-            start = int(plan.track.frames[0])
-            key = f"{media.source_id}-{start:06d}-{number}{span_tag(look.file.span)}"
-            where = f"{media.path.as_posix()}#frame{start}"
-            quality = measure(crop, detections)
-            reasons = self.gate.reasons(quality, plan.side_px, len(crop.frames), media.kind == "video")
-            pairs = zip(plan.source_from_crop, plan.track.points, strict=True)
-            identity = truth.identity if truth else media.identity
-            sample = Sample(
-                key=key,
-                split=self.splitter(identity),
-                species=plan.track.species,
-                kind=media.kind if len(crop.frames) > 1 else "image",
-                frames=crop.frames,
-                points=np.stack([move_points(invert(t), p) for t, p in pairs]),
-                source_from_crop=plan.source_from_crop,
-                start=start,
-                fps=media.fps,
-                source_id=media.source_id,
-                identity=identity,
-                performance=truth.performance if truth else "",
-                licence=media.licence,
-                origin=media.origin,
-                quality=quality,
-                truth=truth.in_crop(plan) if truth else {},
-                landmarks=landmarks_in_crop(look.heads, plan),
-            )
-            if reasons:
-                detail = ", ".join(reasons)
-                first = reasons[0]
-                yield Rejected(
-                    key=where, stage="quality", reason=first, detail=detail, sample=sample, reasons=tuple(reasons)
-                )
-            else:
-                yield sample
+        """Cut the crops, measure them, let the gate decide."""
+        name = look.file.path.as_posix()
+        try:
+            for index, crop in cut(look.media, [plan for _, plan in plans], seen):
+                yield self._judged(look, fps, truth, plans[index][0], crop, seen)
+        except MediaError as error:
+            yield Drop(key=name, stage="crop", reason="unreadable", detail=str(error))
 
-
-def _cut(media: MediaItem, plans: Sequence[CropPlan]) -> Iterator[tuple[int, Crop]]:
-    """Decode once more and cut every plan's frames; a crop is handed on as soon as it is complete."""
-    waiting = sorted(enumerate(plans), key=lambda item: int(item[1].track.frames[0]))
-    cut: dict[int, list[Any]] = {number: [] for number, _ in waiting}
-    looks = {n: set(looked_at(len(plan.track.frames), _LOOKS)) for n, plan in waiting}
-    patches: dict[int, list[Any]] = {number: [] for number, _ in waiting}
-    edges: dict[int, list[Any]] = {number: [] for number, _ in waiting}
-    last = max((int(plan.track.frames[-1]) for plan in plans), default=-1)
-    for index, frame in enumerate(read_frames(media.path, 0, last + 1)):
-        for number, plan in list(waiting):
-            first, end = int(plan.track.frames[0]), int(plan.track.frames[-1])
-            if first <= index <= end:
-                cut[number].append(warp_crop(frame, plan.source_from_crop[index - first], plan.side_px))
-                if index - first in looks[number]:
-                    patches[number].append(head_patch(frame, plan.track.boxes[index - first]))
-                    edges[number].append(bars(frame))
-            if index == end:
-                waiting.remove((number, plan))
-                yield (
-                    number,
-                    Crop(
-                        plan=plan,
-                        frames=np.stack(cut.pop(number)),
-                        patches=tuple(patches.pop(number)),
-                        bars_px=smallest(edges.pop(number)),
-                    ),
-                )
+    def _judged(
+        self, look: Look, fps: float, truth: Truth | None, number: int, crop: Crop, seen: Seen
+    ) -> Sample | Rejected:
+        """A crop as a sample, or why it is none. The key's last number is the head: its pieces share it."""
+        media, plan = look.media, crop.plan
+        start = int(plan.track.frames[0])
+        quality = measure(crop, seen.detections)
+        reasons = self.gate.reasons(quality, plan.side_px, len(crop.frames), media.kind == "video")
+        identity = truth.identity if truth else media.identity
+        sample = Sample(
+            key=f"{media.source_id}-{start:06d}-{number}{span_tag(look.file.span)}",
+            split=self.splitter(identity),
+            species=plan.track.species,
+            kind=media.kind if len(crop.frames) > 1 else "image",
+            frames=crop.frames,
+            points=points_in_crop(plan),
+            source_from_crop=plan.source_from_crop,
+            start=start,
+            fps=fps,
+            source_id=media.source_id,
+            identity=identity,
+            performance=truth.performance if truth else "",
+            licence=media.licence,
+            origin=media.origin,
+            quality=quality,
+            truth=truth.in_crop(plan) if truth else {},
+            landmarks=landmarks_in_crop(look.heads, plan),
+        )
+        if not reasons:
+            return sample
+        where = f"{media.path.as_posix()}#frame{start}"
+        return Rejected(
+            key=where,
+            stage="quality",
+            reason=reasons[0],
+            detail=", ".join(reasons),
+            sample=sample,
+            reasons=tuple(reasons),
+        )

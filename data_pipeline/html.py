@@ -10,17 +10,22 @@ import numpy as np
 from jaxtyping import UInt8
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --ink: #2a6f97; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
+:root { color-scheme: light dark; --line: #8883; --soft: #8881; --ink: #2a6f97; --gone: #d1495b; --back: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #5aa9d6; --gone: #e8808c; --back: #16191d; } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+  background: var(--back); }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; } h3 { font-size: 1.05rem; margin: 1.4rem 0 .3rem; }
+h2 { margin-top: 2.4rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line); font-size: 1.25rem; }
+a { color: var(--ink); } nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .8rem 0; }
 table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
-td.text { text-align: left; overflow-wrap: anywhere; } .note { opacity: .75; }
+th.text { text-align: left; } td.text { text-align: left; overflow-wrap: anywhere; } .note { opacity: .75; }
 img, video { max-width: 100%; border-radius: 6px; } figure { margin: 1rem 0; } figcaption { opacity: .75; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 4px; overflow-wrap: anywhere; }
 .bar { display: inline-block; height: .8em; background: var(--ink); border-radius: 2px; vertical-align: baseline; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
+summary { cursor: pointer; padding: .3rem 0; } .wide { overflow-x: auto; }
 """
 
 
@@ -38,7 +43,22 @@ def text(value: object) -> str:
 
 def section(heading: str, *parts: str) -> str:
     """A heading and what belongs under it."""
-    return f"<h2>{text(heading)}</h2>" + "".join(parts)
+    return f"<h2 id='{_anchor(heading)}'>{text(heading)}</h2>" + "".join(parts)
+
+
+def contents(headings: Sequence[str]) -> str:
+    """Links to the sections of these headings."""
+    return "<nav>" + "".join(f"<a href='#{_anchor(h)}'>{text(h)}</a>" for h in headings) + "</nav>"
+
+
+def details(heading: str, *parts: str, is_open: bool = False, width_rem: float | None = None) -> str:
+    """What unfolds under a line, without scripts; `width_rem` lets it share a line with others."""
+    style = f" style='flex-basis:{width_rem:.1f}rem'" if width_rem else ""
+    return f"<details{' open' if is_open else ''}{style}><summary>{text(heading)}</summary>{''.join(parts)}</details>"
+
+
+def _anchor(heading: str) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in heading.lower())
 
 
 def paragraph(value: str) -> str:
@@ -48,7 +68,7 @@ def paragraph(value: str) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], text_columns: Sequence[int] = ()) -> str:
     """A table; numbers are right-aligned, the first column and `text_columns` left-aligned."""
-    top = "".join(f"<th>{text(cell)}</th>" for cell in header)
+    top = "".join(f"<th{' class=text' if i in text_columns else ''}>{text(cell)}</th>" for i, cell in enumerate(header))
     body = "".join(
         "<tr>"
         + "".join(
@@ -87,14 +107,14 @@ def histogram(values: Sequence[float], title: str, bins: int = 24, mark: float |
     line = ""
     if mark is not None and low <= mark <= high and high > low:
         x = width * (mark - low) / (high - low)
-        line = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{height}' stroke='#d1495b' stroke-width='2'/>"
+        line = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{height}' stroke='var(--gone)' stroke-width='2'/>"
     labels = (
         f"<text x='0' y='{height + 14}'>{low:.3g}</text>"
         f"<text x='{width}' y='{height + 14}' text-anchor='end'>{high:.3g}</text>"
     )
     return (
         f"<figure><figcaption>{text(title)}</figcaption><svg viewBox='0 0 {width} {height + 18}' width='{width}' "
-        f"font-size='11' fill='currentColor'><g fill='#2a6f97'>{boxes}</g>{line}{labels}</svg></figure>"
+        f"font-size='11' fill='currentColor'><g fill='var(--ink)'>{boxes}</g>{line}{labels}</svg></figure>"
     )
 
 
@@ -117,13 +137,17 @@ def contact_sheet(
 
 def picture(image: UInt8[np.ndarray, "H W 3"], caption: str = "", quality: int = 82) -> str:
     """A picture inside the page."""
+    image_tag = f"<img alt='{text(caption)}' src='{jpeg_url(image, quality)}'>"
+    return f"<figure>{image_tag}<figcaption>{text(caption)}</figcaption></figure>"
+
+
+def jpeg_url(image: UInt8[np.ndarray, "H W 3"], quality: int = 82) -> str:
+    """A picture as an address that holds it."""
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    image_tag = f"<img alt='{text(caption)}' src='data:image/jpeg;base64,{data}'>"
-    return f"<figure>{image_tag}<figcaption>{text(caption)}</figcaption></figure>"
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def clip(path: Path, caption: str = "") -> str:

@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from data_pipeline import photo, video
-from data_pipeline.frame_rate import Timing, constant_rate
+from data_pipeline.frame_rate import TimedFrame, Timing, constant_rate
 from data_pipeline.records import MediaItem
 from data_pipeline.whole_file import shown
 
@@ -70,8 +70,16 @@ def probe(path: Path, *, licence: str = "", origin: str = "", identity: str = ""
     )
 
 
-def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+def read_frames(
+    path: Path, start: int = 0, stop: int | None = None, *, times_s: video.Times | None = None
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Frames [start, stop) of a photo (one), an animation or a video: upright RGB, one at a time.
+
+    Args:
+        path: the file.
+        start: the first frame, as `video.read_frames` counts them.
+        stop: the frame after the last one; None: to the end.
+        times_s: of all frames, from an earlier `read_timed_frames`: lets a far start in a video be found surely.
 
     Raises:
         MediaError: nothing can be decoded; the message names the file.
@@ -82,8 +90,43 @@ def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator
             frames = photo.read_animation(path) if animated else iter([photo.read_photo(path)])
             yield from islice(frames, start, stop)
         else:
-            yield from video.read_frames(path, start, stop)
+            yield from video.read_frames(path, start, stop, times_s=times_s)
     except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
+
+
+def read_timed_frames(
+    path: Path, start: int = 0, stop: int | None = None, *, times_s: video.Times | None = None
+) -> Iterator[TimedFrame]:
+    """`read_frames` with the time after the first frame at which each is shown; 0 for a photo.
+
+    Raises:
+        MediaError: nothing can be decoded; the message names the file.
+    """
+    try:
+        if photo.is_photo(path):
+            animated = photo.read_info(path).num_frames > 1
+            timed = photo.read_timed_animation(path) if animated else [(Fraction(0), photo.read_photo(path))]
+            yield from (TimedFrame(time_s, frame) for time_s, frame in islice(timed, start, stop))
+        else:
+            yield from video.read_timed_frames(path, start, stop, times_s=times_s)
+    except (photo.PhotoError, video.VideoError) as error:
+        raise MediaError(str(error)) from error
+
+
+def read_frame_times(path: Path) -> Float64[np.ndarray, "T"]:
+    """When each native frame is shown, in seconds after the first one; most videos need no decoding for it.
+
+    `frame_rate.frames_between` turns seconds into frame numbers with it, in files of any rate.
+
+    Raises:
+        MediaError: nothing can be read; the message names the file.
+    """
+    if photo.is_photo(path):
+        return np.array([float(time_s) for time_s, _ in read_timed_frames(path)])
+    try:
+        return video.read_frame_times(path)
+    except video.VideoError as error:
         raise MediaError(str(error)) from error
 
 

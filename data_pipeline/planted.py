@@ -1,11 +1,11 @@
 """Stills and clips -> a set with planted copies and look-alikes, and how many of them are found.
 
-python -m data_pipeline.planted puppets=8 media=../shared/data/corpus/animal
+python -m data_pipeline.planted puppets=0 media=../shared/data/media/animal,../shared/data/media/human seed=1
 """
 
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +171,9 @@ class Found:
     """Variant -> share of originals that were paired with it."""
     recall: float
     precision: float
-    """Share of all pairs found that are of one origin."""
+    """Share of all pairs found that are of one origin; those left unclear are not counted."""
+    strict_precision: float
+    """The same with the unclear ones counted as wrong."""
     wrong: list[tuple[str, str]]
     """Pairs that are not."""
     unclear: int
@@ -180,12 +182,12 @@ class Found:
     seconds: float
 
 
-def measure(planted: Sequence[Planted], find: NearDuplicates, *, clips: bool) -> Found:
+def measure(planted: Sequence[Planted], find: NearDuplicates, *, clips: bool, workers: int = 1) -> Found:
     """Search the stills (or the clips) and compare with what was planted; pairs are counted before clustering."""
     some = [p for p in planted if (len(p.fingerprint.thumbs) > 1) == clips]
     by_key = {p.fingerprint.key: p for p in some}
     started = time.perf_counter()
-    matches = find.matches([p.fingerprint for p in some])
+    matches = find.matches([p.fingerprint for p in some], workers)
     seconds = time.perf_counter() - started
     right: dict[str, set[str]] = defaultdict(set)
     wrong: list[tuple[str, str]] = []
@@ -207,6 +209,7 @@ def measure(planted: Sequence[Planted], find: NearDuplicates, *, clips: bool) ->
         recall_of=recall_of,
         recall=sum(recall_of.values()) / len(recall_of),
         precision=1 - len(wrong) / max(1, len(matches) - unclear),
+        strict_precision=1 - (len(wrong) + unclear) / max(1, len(matches)),
         wrong=wrong,
         unclear=unclear,
         samples=len(some),
@@ -227,6 +230,7 @@ def table(stills: Found, clips: Found) -> str:
         lines.append(f"| {name} | {'' if still is None else f'{still:.3f}'} | {clips.recall_of[name]:.3f} |")
     lines.append(f"| all (recall) | {stills.recall:.3f} | {clips.recall:.3f} |")
     lines.append(f"| precision | {stills.precision:.4f} | {clips.precision:.4f} |")
+    lines.append(f"| precision, all counted | {stills.strict_precision:.4f} | {clips.strict_precision:.4f} |")
     lines.append(f"| pairs left uncounted | {stills.unclear} | {clips.unclear} |")
     lines.append(f"| samples | {stills.samples} | {clips.samples} |")
     rates = [1000 * found.seconds / found.samples for found in (stills, clips)]
@@ -235,26 +239,36 @@ def table(stills: Found, clips: Found) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table for `puppets=N` identities per species and the files below `media=FOLDER`.
+    """Print the table for `puppets=N` identities per species and the files below `media=FOLDER,FOLDER`.
 
-    `every=N` takes four of each 4 * N originals.
+    `every=N` takes four of each 4 * N originals; `workers=N` processes search. Files of these folders must differ.
     """
     options: dict[str, str] = {}
     for argument in arguments:
         name, _, value = argument.partition("=")
         options[name] = value
-    if unknown := set(options) - {"puppets", "media", "seed", "every"}:
-        raise ValueError(f"planted: unknown option {sorted(unknown)[0]!r}; choose from puppets, media, seed, every")
-    every = int(options.get("every", 1))
-    seed = int(options.get("seed", 0))
+    known = ("puppets", "media", "seed", "every", "workers")
+    if unknown := set(options) - set(known):
+        raise ValueError(f"planted: unknown option {sorted(unknown)[0]!r}; choose from {', '.join(known)}")
+    every, seed, workers = (
+        int(options.get(name, default)) for name, default in (("every", 1), ("seed", 0), ("workers", 1))
+    )
     planted = plant(puppet_originals(int(options.get("puppets", 8)), seed), seed, every)
-    if "media" in options:
-        planted += plant(media_originals(Path(options["media"])), seed, every)
+    for folder in filter(None, options.get("media", "").split(",")):
+        planted += plant(media_originals(Path(folder)), seed, every)
+    if not planted:
+        raise ValueError("planted: nothing to plant copies of; give puppets=N or media=FOLDER")
     find = NearDuplicates()
-    stills, clips = (measure(planted, find, clips=wanted) for wanted in (False, True))
+    stills, clips = (measure(planted, find, clips=wanted, workers=workers) for wanted in (False, True))
     sys.stdout.write(table(stills, clips) + "\n")
-    for a, b in [*stills.wrong, *clips.wrong][:20]:
-        sys.stdout.write(f"wrong: {a} = {b}\n")
+    confused = Counter(f"{by_origin(a)} = {by_origin(b)}" for a, b in [*stills.wrong, *clips.wrong])
+    for pair, count in confused.most_common(20):
+        sys.stdout.write(f"wrong {count} times: {pair}\n")
+
+
+def by_origin(key: str) -> str:
+    """Key of a planted sample -> the original it was made from."""
+    return key.rpartition("/")[0]
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipeline.crop import coverage_frac, invert, move_points
+from data_pipeline.crop import coverage_frac, points_in_crop, square_corners
 from data_pipeline.measures.bars import Bars, bars_frac
 from data_pipeline.measures.blocks import blockiness
 from data_pipeline.measures.blur import blur_px, resolved_px
@@ -22,6 +23,8 @@ from data_pipeline.records import Crop, CropPlan, Detection, Quality
 MEASURED_PX = 256
 """Sharpness, light and writing are measured at this side, so that numbers compare between crop sizes."""
 _MEASURED_FRAMES = 8
+_PLACES = 16
+"""Frames of a crop that follows its head whose square is compared with the picture's edges."""
 _PATCH_PX = 384
 _GRID_PX = 8
 
@@ -31,15 +34,29 @@ def looked_at(count: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist()
 
 
-def head_patch(frame: UInt8[np.ndarray, "H W 3"], box_xyxy: np.ndarray) -> UInt8[np.ndarray, "_ _"]:
-    """Grey pixels of a head's box as they are in the frame, at most 384 a side, cut at multiples of 8."""
-    height, width = frame.shape[:2]
+def head_patch(
+    part: UInt8[np.ndarray, "H W 3"],
+    box_xyxy: np.ndarray,
+    origin_px: tuple[int, int] = (0, 0),
+    size_px: tuple[int, int] | None = None,
+) -> UInt8[np.ndarray, "_ _"]:
+    """Grey pixels of a head's box as they are in the frame, at most 384 a side, cut at multiples of 8.
+
+    Args:
+        part: the frame, or a part of it that holds the box.
+        box_xyxy: in pixels of the frame.
+        origin_px: where the part's left upper corner lies in the frame: x and y.
+        size_px: height and width of the frame; None: the part is the frame.
+    """
+    height, width = part.shape[:2] if size_px is None else size_px
     spans = []
-    for low, high, limit in ((box_xyxy[1], box_xyxy[3], height), (box_xyxy[0], box_xyxy[2], width)):
-        half = min(float(high - low), _PATCH_PX) / 2
+    for axis, limit, begin in ((1, height, origin_px[1]), (0, width, origin_px[0])):
+        low, high = float(box_xyxy[axis]), float(box_xyxy[axis + 2])
+        half = min(high - low, _PATCH_PX) / 2
         start = int(np.clip((low + high) / 2 - half, 0, limit - 1)) // _GRID_PX * _GRID_PX
-        spans.append(slice(start, max(start + 1, min(limit, int((low + high) / 2 + half)))))
-    return cv2.cvtColor(np.ascontiguousarray(frame[spans[0], spans[1]]), cv2.COLOR_RGB2GRAY)
+        stop = max(start + 1, min(limit, int((low + high) / 2 + half)))
+        spans.append(slice(start - begin, stop - begin))
+    return cv2.cvtColor(np.ascontiguousarray(part[spans[0], spans[1]]), cv2.COLOR_RGB2GRAY)
 
 
 def measure(crop: Crop, detections: Sequence[Sequence[Detection]] = ()) -> Quality:
@@ -53,28 +70,31 @@ def measure(crop: Crop, detections: Sequence[Sequence[Detection]] = ()) -> Quali
     media = track.shot.media
     greys = [_grey(crop.frames[i]) for i in looked_at(len(crop.frames), _MEASURED_FRAMES)]
     few = greys[::3]  # writing and clipped tones hardly differ within a clip
-    places = np.unique(plan.source_from_crop, axis=0)
+    rows = looked_at(len(crop.frames), _PLACES)
+    is_fixed = bool((plan.source_from_crop == plan.source_from_crop[0]).all())
+    places = plan.source_from_crop[:1] if is_fixed else plan.source_from_crop[rows]
     inside = _inside(crop, places[0])
     sides = (track.boxes[:, 2:] - track.boxes[:, :2]).min(axis=1)
-    head_px = float(np.median(sides))
-    moved = np.stack([move_points(invert(t), p) for t, p in zip(plan.source_from_crop, track.points, strict=True)])
+    head_px = median(sides.tolist())
+    moved = points_in_crop(plan)
     steps = np.linalg.norm(np.diff(moved, axis=0), axis=-1).mean(axis=1)
     blur = _blur(crop)
-    clipped = np.median([clipping(grey, inside) for grey in few], axis=0)
+    clipped = [clipping(grey, inside) for grey in few]
+    light = np.array([cv2.meanStdDev(grey) for grey in greys])[:, :, 0, 0]
     turned = pose(track.points, track.species)
     size = (plan.side_px, media.height_px, media.width_px)
     return Quality(
         min_side_px=head_px,
-        sharpness=float(np.median([cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0] ** 2 for grey in greys])),
-        luminance=float(np.median([grey.mean() for grey in greys])),
-        contrast=float(np.median([grey.std() for grey in greys])),
+        sharpness=median([float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0]) ** 2 for grey in greys]),
+        luminance=median(light[:, 0].tolist()),
+        contrast=median(light[:, 1].tolist()),
         motion_px=float(steps.mean()) if len(steps) else 0.0,
         coverage_frac=min(coverage_frac(t, *size) for t in places),
-        score=float(np.median(track.scores)),
+        score=median(track.scores.tolist()),
         blur_px=blur,
         resolved_px=resolved_px(head_px, blur),
-        dark_frac=float(clipped[0]),
-        light_frac=float(clipped[1]),
+        dark_frac=median([one.dark_frac for one in clipped]),
+        light_frac=median([one.light_frac for one in clipped]),
         yaw_frac=turned.yaw_frac,
         roll_deg=turned.roll_deg,
         eye_ratio=turned.eye_ratio,
@@ -82,7 +102,7 @@ def measure(crop: Crop, detections: Sequence[Sequence[Detection]] = ()) -> Quali
         cut_frac=cut_frac(track.boxes, media.height_px, media.width_px),
         change_grey=change_grey(greys),
         frozen_frac=frozen_frac(crop.frames),
-        blockiness=float(np.median([blockiness(p) for p in crop.patches])) if crop.patches else 1.0,
+        blockiness=median([blockiness(p) for p in crop.patches]) if crop.patches else 1.0,
         text_frac=text_frac(few),
         bars_frac=bars_frac(Bars(*crop.bars_px), plan.source_from_crop[0], *size),
         people_frac=people_frac(plan, detections),
@@ -95,11 +115,16 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
 
 
-def _inside(crop: Crop, place: np.ndarray) -> np.ndarray:
-    """Which of the measured pixels lie in the source frame."""
+def _inside(crop: Crop, place: np.ndarray) -> np.ndarray | None:
+    """Which of the measured pixels lie in the source frame; None: all."""
     media, plan = crop.plan.track.shot.media, crop.plan
+    corners = square_corners(place, plan.side_px)
+    if (corners >= 0).all() and (corners < (media.width_px, media.height_px)).all():
+        return None
     steps = (np.arange(MEASURED_PX, dtype=np.float32) + 0.5) * plan.side_px / MEASURED_PX
-    x, y = np.moveaxis(move_points(place, np.stack(np.meshgrid(steps, steps), axis=-1)), -1, 0)
+    down, across = steps[:, None], steps[None]
+    x = place[0, 0] * across + place[0, 1] * down + place[0, 2]
+    y = place[1, 0] * across + place[1, 1] * down + place[1, 2]
     return (x >= 0) & (x < media.width_px) & (y >= 0) & (y < media.height_px)
 
 
@@ -107,7 +132,7 @@ def _blur(crop: Crop) -> float:
     """In source pixels; without patches, from the crop and its zoom."""
     wide = [patch for patch in crop.patches if min(patch.shape) >= _GRID_PX]
     if wide:
-        return float(np.median([blur_px(patch) for patch in wide]))
+        return median([blur_px(patch) for patch in wide])
     plan: CropPlan = crop.plan
     zoom = float(np.hypot(plan.source_from_crop[0, 0, 0], plan.source_from_crop[0, 1, 0]))
     grey = cv2.cvtColor(crop.frames[len(crop.frames) // 2], cv2.COLOR_RGB2GRAY)

@@ -7,8 +7,6 @@ annotations exist, `{key}.truth.npz`. docs/data.md has the table of fields.
 import hashlib
 import io
 import json
-import os
-import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,19 +16,31 @@ from typing import Any
 
 import numpy as np
 
+from data_pipeline.group_tar import (
+    GroupWriter,
+    ShardError,
+    read_group,
+    read_groups,
+    read_records,
+    read_tar,
+    write_tar,
+)
 from data_pipeline.ledger import UNKNOWN, Tally, attribution, code_version, id_hashes, licence_allowed, taken_down
 from data_pipeline.photo import decode_jpeg, encode_jpeg
-from data_pipeline.records import Quality, Sample
+from data_pipeline.records import Landmarks, Quality, Sample
 from data_pipeline.video import encode_clip, read_member
+from data_pipeline.whole_file import whole_file, write_errors
+
+__all__ = [
+    "ATTRIBUTION", "MANIFEST", "GroupWriter", "ShardError", "ShardWriter", "from_members", "manifest_text",
+    "read_group", "read_groups", "read_manifest", "read_records", "read_samples", "read_tar", "shard_entry",
+    "shard_paths", "to_members", "write_tar", "write_text",
+]  # fmt: skip
 
 FORMAT = 1
 MANIFEST, ATTRIBUTION = "manifest.json", "ATTRIBUTION.md"
 TRUTH_MEMBER = "truth.npz"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-class ShardError(ValueError):
-    """Shards that cannot be read or written; the message names the file and the remedy."""
 
 
 def to_members(sample: Sample, crf: int = 15, gop: int = 1) -> dict[str, bytes]:
@@ -76,7 +86,8 @@ def from_members(members: Mapping[str, bytes]) -> Sample:
         if TRUTH_MEMBER in members:
             with np.load(io.BytesIO(members[TRUTH_MEMBER]), allow_pickle=False) as stored:
                 truth = {name: stored[name] for name in stored.files}
-    except (KeyError, ValueError, OSError) as error:
+        landmarks = _landmarks(record["landmarks"]) if "landmarks" in record else None
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise ShardError(f"a shard's sample is damaged ({error}); run lp-curate again") from error
     if len(frames) != record["num_frames"]:
         raise ShardError(f"sample {record['key']} holds {len(frames)} frames, its record says {record['num_frames']}")
@@ -91,7 +102,14 @@ def from_members(members: Mapping[str, bytes]) -> Sample:
         source_from_crop=np.array(record["source_from_crop"], np.float32),
         quality=Quality(**record["quality"]),
         truth=truth,
+        landmarks=landmarks,
     )
+
+
+def _landmarks(stored: Mapping[str, Any]) -> Landmarks:
+    """The inverse of what `known.with_landmarks` puts into the record."""
+    rows = [[(np.nan, np.nan) if point is None else point for point in frame] for frame in stored["points"]]
+    return Landmarks(scheme=stored["scheme"], points=np.array(rows, np.float32))
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -105,58 +123,6 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, payload.getvalue())
     return buffer.getvalue()
-
-
-def write_tar(path: Path, groups: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
-    """Write member groups as a tar without times or owners; the file appears whole or not at all."""
-    aside = path.with_name(path.name + ".part")
-    with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for key, members in groups:
-            for suffix in sorted(members):
-                info = tarfile.TarInfo(f"{key}.{suffix}")
-                info.size = len(members[suffix])
-                info.mode = 0o644
-                tar.addfile(info, io.BytesIO(members[suffix]))
-    os.replace(aside, path)  # noqa: PTH105
-
-
-def read_tar(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Key and members of each sample of a shard, in order.
-
-    Raises:
-        ShardError: the tar is damaged or cut off.
-    """
-    try:
-        with tarfile.open(path, "r:") as tar:
-            key, members = "", {}
-            for info in tar:
-                name, _, suffix = info.name.partition(".")
-                if name != key and members:
-                    yield key, members
-                    members = {}
-                key = name
-                handle = tar.extractfile(info)
-                members[suffix] = handle.read() if handle else b""
-            if members:
-                yield key, members
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ShardError(f"{path} is not a whole tar ({error}); run lp-curate again to rewrite it") from error
-
-
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON records of a shard, in order; pictures are passed over, not read.
-
-    Raises:
-        ShardError: the tar is damaged, or a record is.
-    """
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                handle = tar.extractfile(info) if info.name.partition(".")[2] == "json" else None
-                if handle and isinstance(record := json.load(handle), dict):
-                    yield record
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise ShardError(f"{path} cannot be read ({error}); run lp-curate again to rewrite it") from error
 
 
 def read_samples(directory: Path, split: str | None = None) -> Iterator[Sample]:
@@ -221,43 +187,19 @@ class ShardWriter:
         Returns:
             The manifest.
         """
-        pending: dict[str, list[tuple[str, Mapping[str, bytes]]]] = {}
-        sizes: Counter[str] = Counter()
-        numbers: Counter[str] = Counter()
         left_out: Counter[str] = Counter()
         gone = taken_down(out)
         tally = Tally()
-        shards: list[dict[str, Any]] = []
-
-        def flush(split: str) -> None:
-            path = out / f"{split}-{numbers[split]:05d}.tar"
-            write_tar(path, pending[split])
-            shards.append(shard_entry(path, len(pending[split])))
-            numbers[split] += 1
-            pending[split], sizes[split] = [], 0
-
-        for record, members in groups:
-            split = record["split"]
-            if not licence_allowed(record["licence"], self.allow_licences):
-                left_out[f"licence {record['licence'] or UNKNOWN}"] += 1
-                continue
-            if not gone.isdisjoint(id_hashes(record)):
-                left_out["taken down"] += 1
-                continue
-            tally.add(record)
-            weight = sum(map(len, members.values()))
-            if pending.get(split) and sizes[split] + weight > self.max_bytes:
-                flush(split)
-            pending.setdefault(split, []).append((record["key"], members))
-            sizes[split] += weight
-            if len(pending[split]) >= self.max_samples:
-                flush(split)
-        for split in sorted(pending):
-            if pending[split]:
-                flush(split)
-        shards.sort(key=lambda s: s["name"])
-        for stale in set(out.glob("*-[0-9][0-9][0-9][0-9][0-9].tar")) - {out / s["name"] for s in shards}:
-            stale.unlink()
+        with _Packer(out, self.max_samples, self.max_bytes) as packer:
+            for record, members in groups:
+                if not licence_allowed(record["licence"], self.allow_licences):
+                    left_out[f"licence {record['licence'] or UNKNOWN}"] += 1
+                elif not gone.isdisjoint(id_hashes(record)):
+                    left_out["taken down"] += 1
+                else:
+                    tally.add(record)
+                    packer.add(record["split"], record["key"], members)
+            shards = packer.finish()
         manifest = {
             "format": FORMAT,
             **tally.summary(),
@@ -269,6 +211,52 @@ class ShardWriter:
         write_text(out / ATTRIBUTION, attribution(manifest))
         write_text(out / MANIFEST, manifest_text(manifest))
         return manifest
+
+
+class _Packer:
+    """Fills one tar of each split aside, piece by piece; `finish` lets all of them appear together."""
+
+    def __init__(self, out: Path, max_samples: int, max_bytes: int) -> None:
+        self._out, self._max_samples, self._max_bytes = out, max_samples, max_bytes
+        self._open: dict[str, GroupWriter] = {}
+        self._closed: list[GroupWriter] = []
+        self._numbers: Counter[str] = Counter()
+
+    def add(self, split: str, key: str, members: Mapping[str, bytes]) -> None:
+        tar = self._open.get(split)
+        if tar and tar.num_bytes + sum(map(len, members.values())) > self._max_bytes:
+            self._close(split)
+        if split not in self._open:
+            self._open[split] = GroupWriter(self._out / f"{split}-{self._numbers[split]:05d}.tar")
+            self._numbers[split] += 1
+        self._open[split].add(key, members)
+        if self._open[split].num_groups >= self._max_samples:
+            self._close(split)
+
+    def _close(self, split: str) -> None:
+        tar = self._open.pop(split)
+        self._closed.append(tar)
+        tar.close()
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Entries for the manifest. From here until that is written the folder has none: nobody reads half a set."""
+        for split in sorted(self._open):
+            self._close(split)
+        tars = sorted(self._closed, key=lambda tar: tar.path.name)
+        entries = [shard_entry(tar.part, tar.num_groups, tar.path.name) for tar in tars]
+        (self._out / MANIFEST).unlink(missing_ok=True)
+        for tar in tars:
+            tar.keep()
+        for stale in set(self._out.glob("*-[0-9][0-9][0-9][0-9][0-9].tar")) - {tar.path for tar in tars}:
+            stale.unlink()
+        return entries
+
+    def __enter__(self) -> "_Packer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for tar in [*self._open.values(), *self._closed] if kind is not None else ():
+            tar.discard()
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
@@ -284,7 +272,10 @@ def shard_entry(path: Path, num_samples: int, name: str = "") -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)  # noqa: PTH105
+    """Write a text file whole or not at all; bytes of a file's name that are no text become an escape.
+
+    Raises:
+        WriteError: the disk does not take it.
+    """
+    with whole_file(path) as part, write_errors(path):
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")

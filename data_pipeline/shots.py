@@ -10,6 +10,14 @@ from jaxtyping import Float32, UInt8
 from data_pipeline.records import MediaItem, Shot
 
 THUMB_PX = 32
+_BLOCK_PX, _REACH_PX = 8, 4
+"""Blocks of this side look for their like in another picture, this far away."""
+_ACROSS = ((0, 1), (-1, 2), (0, 4), (-3, 1), (-2, 3), (-3, 4))
+"""Pairs of frames with a place between them, counted from the last one before it: the nearest, then past a flash."""
+_BESIDE = ((-1, 0), (1, 2), (-3, 0), (1, 4), (-3, -2))
+"""Pairs on one side of it."""
+_LEAST_DEVIATION = 2.0
+"""Added to a picture's standard deviation, in grey levels: what is flatter than this is noise."""
 
 
 def thumbnail(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "32 32 3"]:
@@ -17,27 +25,26 @@ def thumbnail(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "32 32 3"]
     return cv2.resize(frame, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
 
 
-def colour_histogram(thumbs: UInt8[np.ndarray, "T 32 32 3"]) -> Float32[np.ndarray, "T 64"]:
-    """Share of pixels in each of 4x4x4 colour cells."""
-    cells = (thumbs >> 6).astype(np.int64)
-    codes = cells[..., 0] * 16 + cells[..., 1] * 4 + cells[..., 2]
-    flat = codes.reshape(len(thumbs), -1)
-    return np.stack([np.bincount(row, minlength=64) for row in flat]).astype(np.float32) / flat.shape[1]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShotSplitter:
-    """Cuts where picture and palette change at once, far more than around that place, and do not change back."""
+    """Cuts where nothing explains how the picture changes: not motion, light, a flash, nor what is usual around there.
 
-    min_pixel_change: float = 0.10
-    """Mean absolute difference of the small frames, 0-1. Head turns in the mini corpus stay below 0.06."""
-    min_palette_change: float = 0.30
-    """Share of pixels that change their colour cell. Fades change it slowly, cuts at once."""
-    min_peak: float = 3.0
-    """The change must be this many times the median change of the surrounding second."""
+    How unlike two pictures are is measured on grey pictures of mean 0 and variance 1, as a mean squared difference: 0
+    for the same picture in any light, 2 for two that have nothing in common.
+    """
+
+    min_unlike: float = 0.03
+    """All frames before a cut are at least this unlike those after it, wherever blocks of them may have moved."""
+    min_excess: float = 0.02
+    """And by this much more so than what is usual: how unlike frames on one side of the cut are each other."""
+    min_change: float = 0.1
+    """Mean absolute difference of neighbouring frames from which on a place is looked at; saves time."""
+    min_peak: float = 2.0
+    """The same, as a multiple of the median of the places around it: while all moves, nothing is told from motion."""
     window_frames: int = 12
+    """How far around a place that median reaches on each side."""
     min_frames: int = 8
-    """Shorter shots are joined to the one before: they are flashes or dissolves."""
+    """Of cuts that are nearer to each other than this, only the clearest counts."""
 
     def __call__(self, media: MediaItem, thumbs: UInt8[np.ndarray, "T 32 32 3"]) -> list[Shot]:
         """Shots that cover all frames, in order."""
@@ -45,28 +52,62 @@ class ShotSplitter:
         return [Shot(media=media, start=a, stop=b) for a, b in itertools.pairwise(bounds) if b > a]
 
     def cuts(self, thumbs: UInt8[np.ndarray, "T 32 32 3"]) -> list[int]:
-        """Frames that start a new shot."""
-        if len(thumbs) < 2 * self.min_frames:
+        """Frames that start a new shot, in order."""
+        if len(thumbs) < 2:
             return []
-        pixels = thumbs.astype(np.float32) / 255
-        palette = colour_histogram(thumbs)
-        change = np.abs(np.diff(pixels, axis=0)).mean(axis=(1, 2, 3))
-        shift = np.abs(np.diff(palette, axis=0)).sum(axis=1) / 2
+        grey = np.stack([cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY) for thumb in thumbs])
+        plain = grey.astype(np.float32)
+        plain -= plain.mean(axis=(1, 2), keepdims=True)
+        plain /= plain.std(axis=(1, 2), keepdims=True) + _LEAST_DEVIATION
+        change = np.abs(np.diff(plain, axis=0)).mean(axis=(1, 2))
+        clear: dict[int, float] = {}
+        for last in (int(i) for i in np.flatnonzero(change > self.min_change)):
+            low, high = max(0, last - self.window_frames), last + 1 + self.window_frames
+            around = np.concatenate([change[low:last], change[last + 1 : high], [0.0]])
+            if change[last] > self.min_peak * (float(np.median(around)) + self.min_excess):
+                clear[last + 1] = self._unexplained(grey, plain, last)
         found: list[int] = []
-        for i in np.flatnonzero((change > self.min_pixel_change) & (shift > self.min_palette_change)):
-            around = np.concatenate(
-                [change[max(0, i - self.window_frames) : i], change[i + 1 : i + 1 + self.window_frames]]
-            )
-            is_peak = change[i] > self.min_peak * max(float(np.median(around)), 1e-3)
-            start = int(i) + 1
-            previous = found[-1] if found else 0
-            long_enough = start - previous >= self.min_frames and len(thumbs) - start >= self.min_frames
-            if is_peak and long_enough and not self._is_flash(pixels, int(i)):
+        for start in sorted((s for s in clear if clear[s] > 0), key=lambda s: -clear[s]):
+            if all(abs(start - other) >= self.min_frames for other in found):
                 found.append(start)
-        return found
+        return sorted(found)
 
-    def _is_flash(self, pixels: Float32[np.ndarray, "T 32 32 3"], i: int) -> bool:
-        """Soon after frame i the picture is again as in i, or shortly before i + 1 it was already as in i + 1."""
-        pairs = ((pixels[i + 3 : i + 7], pixels[i]), (pixels[max(0, i - 6) : max(0, i - 2)], pixels[i + 1]))
-        same = self.min_pixel_change / 2
-        return any(bool((np.abs(near - one).mean(axis=(1, 2, 3)) < same).any()) for near, one in pairs if len(near))
+    def _unexplained(
+        self, grey: UInt8[np.ndarray, "T 32 32"], plain: Float32[np.ndarray, "T 32 32"], last: int
+    ) -> float:
+        """How unlike the most alike frames on both sides of a place are; 0 if that is not enough for a cut."""
+        end = len(plain) - 1
+        beside = [(last + a, last + b) for a, b in _BESIDE if last + a >= 0 and last + b <= end]
+        # Two of five pairs, so that a flash beside a cut does not hide it.
+        most, second = sorted((0.0, 0.0, *(_unlike(plain[a], plain[b]) for a, b in beside)))[:-3:-1]
+        usual = 0.4 * most + 0.7 * second
+        bar, least = max(self.min_unlike, usual + self.min_excess), float("inf")
+        for a, b in ((max(0, last + a), min(end, last + b)) for a, b in _ACROSS):
+            if b - a <= 3:
+                least = min(least, _unlike_in_any_light(grey[a], grey[b]))
+            if least > bar:
+                least = min(least, _unlike(plain[a], plain[b]), _unlike(plain[b], plain[a]))
+            if least <= bar:
+                return 0.0
+        return least
+
+
+def _unlike(a: Float32[np.ndarray, "32 32"], b: Float32[np.ndarray, "32 32"]) -> float:
+    """Mean squared difference of b's blocks from the best places for them in a."""
+    field = cv2.copyMakeBorder(a, _REACH_PX, _REACH_PX, _REACH_PX, _REACH_PX, cv2.BORDER_REFLECT_101)
+    total, reach = 0.0, _BLOCK_PX + 2 * _REACH_PX
+    for y, x in itertools.product(range(0, THUMB_PX, _BLOCK_PX), repeat=2):
+        block = b[y : y + _BLOCK_PX, x : x + _BLOCK_PX]
+        total += float(cv2.matchTemplate(field[y : y + reach, x : x + reach], block, cv2.TM_SQDIFF).min())
+    return max(0.0, total / THUMB_PX**2)
+
+
+def _unlike_in_any_light(a: UInt8[np.ndarray, "32 32"], b: UInt8[np.ndarray, "32 32"]) -> float:
+    """The part of one picture that no tone curve makes of the other: exposure and clipping explain the rest."""
+    return min(_beyond_tones(a, b), _beyond_tones(b, a))
+
+
+def _beyond_tones(a: UInt8[np.ndarray, "32 32"], b: UInt8[np.ndarray, "32 32"]) -> float:
+    tones, values = (a >> 3).ravel(), b.ravel().astype(np.float64)
+    means = np.bincount(tones, values, 32) / np.maximum(np.bincount(tones, minlength=32), 1)
+    return float(((values - means[tones]) ** 2).mean() / (values.std() + _LEAST_DEVIATION) ** 2)

@@ -1,14 +1,11 @@
 """Ids that must go -> a shard folder without them: only the shards touched are rewritten, whenever it is killed.
 
-Order of work: rewritten shards are laid aside; then the journal says what is to be done (from here on a takedown is
-finished by whoever calls next); then files are renamed or removed, the manifest and the list of takedowns are written,
-and the journal goes last. Every step can be done twice.
+Rewritten files are laid aside, then `journal.py` makes the change.
 """
 
 import datetime
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.candidates import SCORES
+from data_pipeline.journal import JOURNAL, Change, aside, make_change, resume_change
 from data_pipeline.ledger import TAKEDOWNS, Tally, attribution, id_hashes, taken_down
 from data_pipeline.run_lock import run_lock
 from data_pipeline.shards import (
     ATTRIBUTION,
-    MANIFEST,
     ShardError,
     manifest_text,
     read_manifest,
@@ -28,11 +25,10 @@ from data_pipeline.shards import (
     read_tar,
     shard_entry,
     write_tar,
-    write_text,
 )
 
-JOURNAL = "takedown.journal.json"
-_ASIDE = ".takedown"
+__all__ = ["JOURNAL", "Takedown", "takedown", "takedown_action"]
+
 _SHOWS_PICTURES = ("report.html", "doctor.json")
 """Made from samples and able to show or name one that is gone; made anew by their own commands."""
 
@@ -51,12 +47,12 @@ class Takedown:
     other_files: tuple[str, ...]
     """Reports, and results of single files in `.work`, that were removed because they may show what is gone."""
     is_resumed: bool = False
-    """It finished a takedown that had been stopped before, too."""
+    """It finished a change (takedown or requalify) that had been stopped before, too."""
 
     def told(self) -> str:
         """A few lines for people."""
         species = ", ".join(f"{name} {count}" for name, count in self.by_species.items()) or "nothing"
-        lines = ["a takedown that had been stopped was finished first"] if self.is_resumed else []
+        lines = ["a change that had been stopped was finished first"] if self.is_resumed else []
         lines.append(f"taken down: {self.samples} samples, {self.frames} frames ({species})")
         for what, names in (("rewritten", self.rewritten), ("deleted", self.deleted), ("removed", self.other_files)):
             if names:
@@ -83,14 +79,13 @@ def takedown(folder: Path, ids: Sequence[str], reason: str, today: datetime.date
         raise ShardError("a takedown needs at least one id (key, source_id or identity) and a reason")
     read_manifest(folder)  # a wrong folder is told before a lock is made in it
     with run_lock(folder):
-        is_resumed = resume_takedown(folder)
+        is_resumed = resume_change(folder)
         date = (today or datetime.datetime.now(datetime.UTC).date()).isoformat()
         return replace(_take_down(folder, wanted, reason.strip(), date), is_resumed=is_resumed)
 
 
 def _take_down(folder: Path, wanted: set[str], reason: str, date: str) -> Takedown:
     manifest = read_manifest(folder)
-    _drop_asides(folder)
     hashes = {hashlib.sha256(one.encode()).hexdigest(): one for one in sorted(wanted)}
     tally, hits, found, gone_keys = Tally(), Counter[str](), set[str](), set[str]()
     gone_frames, gone_species = 0, Counter[str]()
@@ -110,40 +105,17 @@ def _take_down(folder: Path, wanted: set[str], reason: str, date: str) -> Takedo
     shards = [entry for entry in _rewritten(folder, manifest["shards"], hits, set(hashes)) if entry["samples"]]
     new = {**manifest, **tally.summary(), "shards": shards}
     kept = {entry["name"] for entry in shards}
-    plan = {
-        "delete": sorted(hits.keys() - kept),
-        "replace": [*sorted(hits.keys() & kept), *_scores_aside(folder, set(hashes), gone_keys)],
-        "remove": _other_files(folder, set(hashes)),
-        "manifest": manifest_text(new),
-        "attribution": attribution(new),
-        "takedowns": [{"id_sha256": one, "date": date, "reason": reason} for one in sorted(hashes)],
-    }
-    _write_synced(folder / JOURNAL, json.dumps(plan))
-    _finish(folder, plan)
+    change = Change(
+        replace=[*sorted(hits.keys() & kept), *_scores_aside(folder, set(hashes), gone_keys)],
+        remove=[*sorted(hits.keys() - kept), *(other := _other_files(folder, set(hashes)))],
+        texts={ATTRIBUTION: attribution(new), TAKEDOWNS: _list(folder, sorted(hashes), date, reason)},
+        manifest=manifest_text(new),
+    )
+    make_change(folder, change)
     return Takedown(
         samples=hits.total(), frames=gone_frames, by_species=dict(sorted(gone_species.items())),
-        rewritten=tuple(plan["replace"]), deleted=tuple(plan["delete"]), other_files=tuple(plan["remove"]),
+        rewritten=tuple(change.replace), deleted=tuple(sorted(hits.keys() - kept)), other_files=tuple(other),
     )  # fmt: skip
-
-
-def resume_takedown(folder: Path) -> bool:
-    """Finish a takedown that was stopped after its journal was written; whether there was one.
-
-    Raises:
-        ShardError: the journal is damaged.
-    """
-    path = folder / JOURNAL
-    if not path.exists():
-        return False
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        names = [*plan["delete"], *plan["replace"], *plan["remove"]]
-        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
-            raise ValueError("a name leads out of the folder")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path} is damaged ({error!r}); remove it and take the ids down again") from error
-    _finish(folder, plan)
-    return True
 
 
 def _rewritten(
@@ -157,11 +129,9 @@ def _rewritten(
         elif left == 0:
             yield {**entry, "samples": 0}
         else:
-            aside = folder / (name + _ASIDE)
-            write_tar(aside, _kept(folder / name, hashes))
-            with aside.open("rb") as stream:
-                os.fsync(stream.fileno())
-            yield shard_entry(aside, left, name)
+            new = aside(folder, name)
+            write_tar(new, _kept(folder / name, hashes))
+            yield shard_entry(new, left, name)
 
 
 def _kept(path: Path, hashes: set[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -172,12 +142,12 @@ def _kept(path: Path, hashes: set[str]) -> Iterator[tuple[str, dict[str, bytes]]
 
 def _scores_aside(folder: Path, hashes: set[str], gone_keys: set[str]) -> list[str]:
     """Lay scores.jsonl aside without the lines of what goes, where it has any; a key begins with its source_id."""
-    path, aside = folder / SCORES, folder / (SCORES + _ASIDE)
+    path = folder / SCORES
     if not path.exists():
         return []
     is_changed = False
     try:
-        with path.open(encoding="utf-8") as lines, aside.open("w", encoding="utf-8") as kept:
+        with path.open(encoding="utf-8") as lines, aside(folder, SCORES).open("w", encoding="utf-8") as kept:
             for line in lines:
                 key = str(json.loads(line)["key"])
                 names = {"key": key, "source_id": key.partition("-")[0]}
@@ -185,8 +155,6 @@ def _scores_aside(folder: Path, hashes: set[str], gone_keys: set[str]) -> list[s
                     is_changed = True
                 else:
                     kept.write(line)
-            kept.flush()
-            os.fsync(kept.fileno())
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is damaged ({error!r}); mend or remove it, nothing was changed") from error
     return [SCORES] if is_changed else []
@@ -201,39 +169,12 @@ def _other_files(folder: Path, hashes: set[str]) -> list[str]:
     return found
 
 
-def _finish(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Do what the journal says; what is done already stays done."""
-    for name in plan["replace"]:
-        if (folder / (name + _ASIDE)).exists():
-            os.replace(folder / (name + _ASIDE), folder / name)  # noqa: PTH105
-    for name in (*plan["delete"], *plan["remove"]):
-        (folder / name).unlink(missing_ok=True)
-    write_text(folder / ATTRIBUTION, plan["attribution"])
-    _list(folder, plan["takedowns"])
-    write_text(folder / MANIFEST, plan["manifest"])
-    (folder / JOURNAL).unlink()
-    _drop_asides(folder)
-
-
-def _list(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Append to takedowns.jsonl what it does not hold."""
+def _list(folder: Path, hashes: Sequence[str], date: str, reason: str) -> str:
+    """takedowns.jsonl with what it does not hold yet."""
     path, known = folder / TAKEDOWNS, taken_down(folder)
     old = path.read_text(encoding="utf-8") if path.exists() else ""
-    new = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries if entry["id_sha256"] not in known)
-    write_text(path, old + new)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    """Write a file and wait until the disk has it: the journal may not come before what it speaks of."""
-    write_text(path, text)
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _drop_asides(folder: Path) -> None:
-    """What a takedown that was killed before its journal left behind."""
-    for path in [*folder.glob(f"*{_ASIDE}"), *folder.glob(f"*{_ASIDE}.part")]:
-        path.unlink()
+    entries = [{"id_sha256": one, "date": date, "reason": reason} for one in hashes if one not in known]
+    return old + "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries)
 
 
 def takedown_action(folder: Path | str, ids: Sequence[str] | str, reason: str) -> Takedown:

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from data_pipeline.whole_file import write_errors
+
+NOTES = "notes"
+"""The member of a sample in `.work` that shards do not hold."""
+
 
 def thumbs_to_note(thumbs: UInt8[np.ndarray, "N P P"]) -> dict[str, Any]:
     """Thumbnails -> what can stand in a sample's notes."""
@@ -40,18 +45,21 @@ class ThumbStore:
         self._size = 0
 
     def __enter__(self) -> "ThumbStore":
-        self._handle = self._path.open("wb")
+        with write_errors(self._path):
+            self._handle = self._path.open("wb")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.close()
+        with write_errors(self._path):
+            self._handle.close()
 
     def append(self, thumbs: UInt8[np.ndarray, "N P P"]) -> None:
         """Store one sample's."""
         self._places.append((self._size, thumbs.shape))
-        self._size += self._handle.write(thumbs.tobytes())
+        with write_errors(self._path):
+            self._size += self._handle.write(thumbs.tobytes())
 
     def views(self) -> list[UInt8[np.ndarray, "N P P"]]:
         """What was stored, in order; pages are read when they are touched."""
@@ -63,4 +71,4 @@ class ThumbStore:
 
 def notes_member(thumbs: UInt8[np.ndarray, "N P P"], exempt: bool) -> dict[str, bytes]:
     """The member `notes` of a sample: what near-duplicates are found by, so that no media is decoded for it."""
-    return {"notes": json.dumps(thumbs_to_note(thumbs) | {"exempt": exempt}).encode()}
+    return {NOTES: json.dumps(thumbs_to_note(thumbs) | {"exempt": exempt}).encode()}

@@ -1,26 +1,35 @@
 """Video files and bytes -> RGB frames with their times; decord reads the members that we wrote ourselves."""
 
 import io
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
-from data_pipeline.container import VideoError, decoded, name_of, opened
+from data_pipeline.container import VideoError, decoded, decoded_from, name_of, opened, shown_ticks
 from data_pipeline.frame_rate import TimedFrame, Timing, timing_of
 from data_pipeline.video_writer import encode_clip, write_video
 
 __all__ = [
-    "DEFAULT_FPS", "VideoError", "VideoInfo", "encode_clip", "is_variable_rate", "read_frames", "read_info",
-    "read_member", "read_timed_frames", "read_timestamps", "read_timing", "write_video",
+    "DEFAULT_FPS", "VideoError", "VideoInfo", "encode_clip", "is_variable_rate", "read_frame_times",
+    "read_frames", "read_info", "read_member", "read_timed_frames", "read_timestamps", "read_timing", "write_video",
 ]  # fmt: skip
 
 DEFAULT_FPS = Fraction(25)
 """Used where a container states no rate; what ffmpeg and LivePortrait assume too."""
+SEEK_FROM_FRAMES = 48
+"""Nearer starts are decoded to, which takes less than looking for a way."""
+_REORDERED_FRAMES = 16
+"""H.264 and HEVC let at most so many frames be shown before one that is decoded before them."""
+Times = Sequence[Fraction] | Sequence[float] | Float64[np.ndarray, "T"]
+"""Of frames, in seconds after the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,37 +73,116 @@ def _stated_fps(stream: Any) -> Fraction:  # noqa: ANN401
     return Fraction(rate) if rate > 0 else DEFAULT_FPS
 
 
-def read_frames(source: Path | bytes, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Decode frames [start, stop) in order, upright RGB. One decode pass: memory stays at one frame.
+def read_frames(
+    source: Path | bytes, start: int = 0, stop: int | None = None, *, times_s: Times | None = None
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Decode frames [start, stop) in order, upright RGB. Memory stays at one frame.
 
+    Frame n is the n-th one that comes when the file is decoded from its start. A far start is reached by seeking where
+    the file's own index, or `times_s`, tells which frame is where; else by decoding from the start.
     A damaged or cut-off file gives the frames that decode.
+
+    Args:
+        source: a file or its bytes.
+        start: the first frame.
+        stop: the frame after the last one; None: to the end.
+        times_s: of all frames from 0 on, as `read_timed_frames` or `read_timestamps` gave them. With them frame numbers
+            are right even in a file of which some frames cannot be decoded, which no index tells.
 
     Raises:
         VideoError: not a video, or not one frame decodes.
     """
-    with opened(source) as container:
-        convert = _Upright()
-        for number, frame in enumerate(decoded(container, container.streams.video[0], name_of(source))):
-            if stop is not None and number >= stop:
-                return
-            if number >= start:
-                yield convert(frame)
+    convert = _Upright()
+    for _, frame in _native(source, start, stop, times_s):
+        yield convert(frame)
 
 
-def read_timed_frames(source: Path | bytes) -> Iterator[TimedFrame]:
-    """Decode all frames with their exact presentation times, which start at 0.
+def read_timed_frames(
+    source: Path | bytes, start: int = 0, stop: int | None = None, *, times_s: Times | None = None
+) -> Iterator[TimedFrame]:
+    """`read_frames` with exact presentation times, which count from the file's first frame.
 
     Raises:
         VideoError: not a video, or not one frame decodes.
+    """
+    convert = _Upright()
+    for time_s, frame in _native(source, start, stop, times_s):
+        yield TimedFrame(time_s, convert(frame))
+
+
+def _native(
+    source: Path | bytes, start: int, stop: int | None, times_s: Times | None
+) -> Iterator[tuple[Fraction, Any]]:
+    """Times after the first frame, and frames [start, stop) as the decoder gives them."""
+    if start >= SEEK_FROM_FRAMES and (stop is None or stop > start):
+        start, is_done = yield from _sought(source, start, stop, times_s)
+        if is_done:
+            return
+    with opened(source) as container:
+        stream = container.streams.video[0]
+        period_s, first_s, time_s = 1 / _stated_fps(stream), None, None
+        for number, frame in enumerate(decoded(container, stream, name_of(source))):
+            if stop is not None and number >= stop:
+                return
+            time_s = _time_s(frame, Fraction(0) if time_s is None else time_s + period_s)
+            first_s = time_s if first_s is None else first_s
+            if number >= start:
+                yield time_s - first_s, frame
+
+
+def _sought(
+    source: Path | bytes, start: int, stop: int | None, times_s: Times | None
+) -> Generator[tuple[Fraction, Any], None, tuple[int, bool]]:
+    """The same by seeking, as long as each frame comes at the time at which it must come.
+
+    Returns:
+        The first frame that is still to come, and whether there is none.
     """
     with opened(source) as container:
         stream = container.streams.video[0]
-        convert, period_s = _Upright(), 1 / _stated_fps(stream)
-        first_s = time_s = None
-        for frame in decoded(container, stream, name_of(source)):
-            time_s = _time_s(frame, Fraction(0) if time_s is None else time_s + period_s)
-            first_s = time_s if first_s is None else first_s
-            yield TimedFrame(time_s - first_s, convert(frame))
+        ticks = _ticks(source, container, stream, times_s)
+        if start >= len(ticks):
+            return start, False
+        number, end = start, len(ticks) if stop is None else min(stop, len(ticks))
+        for frame in _intact(decoded_from(container, stream, name_of(source), ticks[start]), ticks):
+            if frame.pts >= ticks[start]:
+                yield (frame.pts - ticks[0]) * stream.time_base, frame
+                number += 1
+            if number == end:
+                return number, True
+        return number, False
+
+
+def _intact(frames: Iterator[Any], ticks: Sequence[int]) -> Iterator[Any]:
+    """Frames until one is missing or damaged: up to 16 before it may have been made from it, so that many are held."""
+    held: deque[Any] = deque()
+    number = None
+    try:
+        for frame in frames:
+            number = bisect_left(ticks, frame.pts) if number is None and frame.pts is not None else number
+            if number is None or frame.is_corrupt or number == len(ticks) or frame.pts != ticks[number]:
+                return
+            number += 1
+            held.append(frame)
+            if len(held) > _REORDERED_FRAMES:
+                yield held.popleft()
+    except VideoError:  # nothing decodes from there on; the start of the file is left to try
+        return
+    yield from held
+
+
+def _ticks(source: Path | bytes, container: Any, stream: Any, times_s: Times | None) -> list[int]:  # noqa: ANN401
+    """When each frame is shown, rising, in the stream's time base; empty where that is not known for sure."""
+    with opened(source) as other:
+        first = next(decoded(other, other.streams.video[0], name_of(source))).pts
+    if first is None:
+        return []
+    if times_s is None:
+        ticks = shown_ticks(container, stream) or []
+    else:
+        ticks = [first + round(time_s / stream.time_base) for time_s in times_s]
+    is_sure = ticks[:1] == [first] and all(a < b for a, b in pairwise(ticks))
+    return ticks if is_sure else []
 
 
 def _time_s(frame: Any, otherwise: Fraction) -> Fraction:  # noqa: ANN401
@@ -131,9 +219,23 @@ def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def read_timestamps(path: Path) -> list[float]:
     """Presentation time in seconds of every frame that decodes, starting at 0."""
+    return [float(time_s) for time_s, _ in _native(path, 0, None, None)]
+
+
+def read_frame_times(path: Path) -> Float64[np.ndarray, "T"]:
+    """`read_timestamps` at a hundredth of the cost where the packets tell them; else by decoding.
+
+    Frames that are damaged beyond decoding count, as no packet tells that.
+
+    Raises:
+        VideoError: not a video, or not one frame decodes.
+    """
     with opened(path) as container:
-        times = [float(frame.time or 0.0) for frame in decoded(container, container.streams.video[0], name_of(path))]
-    return [time - times[0] for time in times]
+        stream = container.streams.video[0]
+        ticks = np.array(_ticks(path, container, stream, None), np.float64)
+        if len(ticks):
+            return (ticks - ticks[0]) * float(stream.time_base)
+    return np.array(read_timestamps(path))
 
 
 def read_timing(path: Path) -> Timing:

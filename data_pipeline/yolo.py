@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,36 @@ def export_onnx(weights: Path, out: Path, side_px: int, card: dict[str, Any]) ->
     return out
 
 
+def classes_of(names: dict[int, str], wanted: Mapping[str | int, Species], path: Path) -> dict[int, Species]:
+    """The model's class numbers that stand for our species.
+
+    Args:
+        names: the model's class numbers and names.
+        wanted: class name or number -> our species.
+        path: of the weights, for messages.
+
+    Raises:
+        ValueError: a species is unknown, or the model has none of the classes.
+    """
+    if unknown := sorted({str(species) for species in wanted.values()} - set(SPECIES)):
+        raise ValueError(f"detector.species names {', '.join(unknown)}; choose from {', '.join(SPECIES)}")
+    given: dict[str, Species] = {str(key): species for key, species in wanted.items()}
+    known: dict[int, Species] = {}
+    for index, name in names.items():
+        # A name counts before a number: a model may call its classes "0" and "1" in another order.
+        key = name if name in given else str(index)
+        if key in given:
+            known[index] = given[key]
+    if not known:
+        some = ", ".join(f"{index} {name}" for index, name in list(names.items())[:12])
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        raise ValueError(
+            f"{path} has none of the classes of detector.species ({', '.join(given)}); it has {some}{more}: "
+            "set them by name or number, for example detector.species={15:cat,16:dog}"
+        )
+    return known
+
+
 COCO_SPECIES: dict[str, Species] = {"person": "human", "cat": "cat", "dog": "dog", "panda": "panda"}
 
 
@@ -164,7 +195,8 @@ class UltralyticsDetector:
     Args:
         weights: path of an existing .pt or .onnx file; nothing is ever downloaded. A .pt is unpickled by
             ultralytics: only use files you trust.
-        species: class name of the model -> our species; classes that are not listed are ignored.
+        species: class of the model, its name or its number (COCO: cat 15, dog 16) -> our species; classes that are
+            not listed are ignored.
         threshold: lowest score of a head.
         side_px: the longer side that frames are scaled to.
         device: cpu, cuda:0, …
@@ -174,17 +206,18 @@ class UltralyticsDetector:
     """
 
     weights: str | Path
-    species: dict[str, Species] = field(default_factory=lambda: dict(COCO_SPECIES))
+    species: dict[str | int, Species] = field(default_factory=lambda: {**COCO_SPECIES})
     threshold: float = 0.4
     max_iou: float = 0.5
     side_px: int = 320
     device: str = "cpu"
     allow_boxes: bool = False
     _model: Any = field(default=None, init=False, repr=False, compare=False)
+    _species_of: dict[int, Species] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the loaded model; another process loads it again."""
-        return {**self.__dict__, "_model": None}
+        return {**self.__dict__, "_model": None, "_species_of": {}}
 
     def _load(self) -> Any:  # noqa: ANN401 - ultralytics is untyped
         if self._model is None:
@@ -194,7 +227,9 @@ class UltralyticsDetector:
             quiet_ultralytics()
             from ultralytics import YOLO
 
-            self._model = YOLO(str(path))
+            model = YOLO(str(path))
+            self._species_of = classes_of(dict(model.names), self.species, path)
+            self._model = model
         return self._model
 
     def __call__(self, frames: list[UInt8[np.ndarray, "H W 3"]], first_frame: int = 0) -> list[list[Detection]]:
@@ -228,7 +263,7 @@ class UltralyticsDetector:
         for index, (box, score, label) in enumerate(
             zip(result.boxes.xyxy.cpu().numpy(), result.boxes.conf.tolist(), result.boxes.cls.tolist(), strict=True)
         ):
-            species = self.species.get(result.names[int(label)])
+            species = self._species_of.get(int(label))
             if species is None:
                 continue
             if given is not None:

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,68 @@ def main() -> None:
 @user_errors
 def _main(config: DictConfig) -> None:
     from evaluation.machine import provenance
+    from evaluation.other_load import OtherLoad
 
-    if config.action != "inference":
-        raise ValueError(f"the action {config.action} is unknown; say lp-benchmark inference (see --help)")
+    if config.action not in ACTIONS:
+        raise ValueError(f"the action {config.action} is unknown; say lp-benchmark {'|'.join(ACTIONS)} (see --help)")
     out = Path(str(config.out))
     plain: Any = OmegaConf.to_container(config, resolve=True)
     result: dict[str, Any] = {"command": " ".join(["lp-benchmark", *sys.argv[1:]]), "config": plain}
-    result |= {"provenance": provenance(), "frame": _frame(config), "clip": _clip(config) if config.clip else None}
+    with OtherLoad() as load:
+        measured = ACTIONS[config.action](config)
+    result |= {"provenance": provenance(), "load": load.as_dict(), **measured}
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps(result, indent=2) + "\n")
     part.replace(out)
-    print(f"\nmade {out}\nnext: compare the ratios of runs on the same machine; times of different ones say little")
+    print(f"\n{load.sentence()}\nmade {out}")
+    print("next: compare the ratios of runs on the same machine; times of different ones say little")
+
+
+def _inference(config: DictConfig) -> dict[str, Any]:
+    """The networks, and a whole clip."""
+    return {"frame": _frame(config), "clip": _clip(config) if config.clip else None}
+
+
+def _curation(config: DictConfig) -> dict[str, Any]:
+    """Curation beside its floor, with more workers, stage by stage, and its memory."""
+    from evaluation.curation_media import puppet_media
+    from evaluation.curation_speed import Setup, measured
+
+    with tempfile.TemporaryDirectory() as made:
+        options = config.curation
+        folder = Path(str(config.media)) if config.media else puppet_media(Path(made), float(options.puppet_s))
+        parts = _curate_config(folder, [str(one) for one in options.options])
+        setup = Setup.from_config(parts)
+        print(f"{len(setup.source())} files of {config.media or 'puppets'}, {options.workers} workers against one")
+        found = measured(setup, folder, int(options.workers), int(config.repeats), float(options.memory_s))
+    _print_curation(found)
+    return {"curation": found}
+
+
+def _curate_config(folder: Path, options: Sequence[str]) -> DictConfig:
+    """What `lp-curate source.path=folder *options` would use."""
+    from hydra import compose
+
+    return compose("curate", [f"source.path={json.dumps(str(folder))}", *options])
+
+
+def _training(config: DictConfig) -> dict[str, Any]:
+    """A step of the base beside straight code, what each trick gives, the loader's share, memory."""
+    from evaluation.training_speed import measured_training
+
+    options: Any = OmegaConf.to_container(config.training, resolve=True)
+    shards = options.pop("shards")
+    options |= {"parts": ",".join(options["parts"]), "rounds": config.repeats}
+    options |= {"device": config.device, "threads": config.threads}
+    with tempfile.TemporaryDirectory() as made:
+        return {"training": measured_training(Path(shards) if shards else None, options, Path(made))}
+
+
+ACTIONS: dict[str, Callable[[DictConfig], dict[str, Any]]] = {
+    "inference": _inference, "curation": _curation, "training": _training,
+}  # fmt: skip
+"""The first bare word after lp-benchmark -> what it measures; its result goes into the JSON file."""
 
 
 def _frame(config: DictConfig) -> dict[str, Any]:
@@ -141,6 +191,26 @@ def _print_tricks(tricks: Sequence[Any]) -> None:
             ("trick", "plain ms", "fast ms", "largest difference"),
             [(t.name, f"{t.plain_ms:.1f}", f"{t.fast_ms:.1f}", f"{t.largest_difference:.1e}") for t in tricks],
         )
+
+
+def _print_curation(found: dict[str, Any]) -> None:
+    def span(value: dict[str, float]) -> str:
+        return f"{value['median']:.2f} ({value['least']:.2f}-{value['most']:.2f})"
+
+    memory = found["memory"]
+    growth = memory[1]["memory_mib"] - memory[0]["memory_mib"]
+    rows = [(name, span(value), found["goals"].get(name, "")) for name, value in found["ratios"].items()]
+    rows += [
+        (f"peak memory of a worker, MiB, clip of {row['clip_s']:.0f} s", f"{row['memory_mib']:.0f}",
+         found["goals"]["memory"]) for row in memory
+    ]  # fmt: skip
+    rows.append(("  a clip four times as long takes more, MiB", f"{growth:.0f}", found["goals"]["growth"]))
+    for workers, rate in found["rates"].items():
+        said = f"{rate['media_s_per_s']:.2f} media s/s, {rate['files_per_s']:.2f} files/s, {rate['cores']:.2f} cores"
+        rows.append((f"rate, workers={workers}", said, ""))
+    _table(("curation", "median (least-most)", "goal"), rows)
+    stages = [(r["stage"], *(f"{r[k]:.2f}" for k in ("seconds", "floor_s", "extra_s"))) for r in found["stages"]]
+    _table(("stage", "s", "of that in the floor", "extra"), stages)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,5 +1,8 @@
 """`lp-finetune`: options -> a trained weights directory."""
 
+import signal
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,13 @@ from data_pipeline.cli_errors import user_errors
 if TYPE_CHECKING:
     from finetune.datamodule import PairData
     from finetune.recipe import Recipe
+    from finetune.run import Outcome
     from lp_models import LivePortrait
+
+PREEMPTED = 75
+"""Exit code of a run that was asked to stop and saved its state: EX_TEMPFAIL, "start me again"."""
+INTERRUPTED = 130
+"""The same after Ctrl-C, as shells count."""
 
 
 @user_errors
@@ -19,7 +28,9 @@ if TYPE_CHECKING:
 @user_errors
 def main(config: DictConfig) -> None:
     """Entry point."""
-    train(config)
+    outcome = train_once(config)
+    if outcome.stopped_early:
+        sys.exit(INTERRUPTED if outcome.signal_number == signal.SIGINT else PREEMPTED)
 
 
 def train(config: DictConfig) -> Path:
@@ -28,16 +39,31 @@ def train(config: DictConfig) -> Path:
     Raises:
         ValueError: options, shards, weights or checkpoints do not fit; the message says what to do.
     """
+    return train_once(config).weights
+
+
+def train_once(config: DictConfig) -> "Outcome":
+    """As `train`, and returns how the run ended."""
     import torch
 
-    from finetune.run import Schedule, run
+    from finetune.run import Schedule, run, say
+    from finetune.strategies import trainer_options
 
     out = Path(config.out)
     schedule = Schedule(**{name: config[name] for name in Schedule.__dataclass_fields__})
     options: dict[str, Any] = dict(config.trainer)
     if threads := int(options.pop("threads", 0)):
         torch.set_num_threads(threads)
-    torch.manual_seed(config.seed)
+    if OmegaConf.is_dict(options.get("strategy")):
+        options["strategy"] = build(config.trainer.strategy)
+    divides = getattr(options.get("strategy"), "kind", "") == "fsdp"
+    options, world = trainer_options(options)
+    if divides and schedule.grid_every:
+        # The pictures are drawn by one process, and none has the whole model.
+        schedule = replace(schedule, grid_every=0)
+        say("no sample grids: the networks are divided among the processes (trainer=fsdp)")
+    prepare_out(out)
+    seed_all(config.seed)
     data = build(config.data, seed=config.seed)
     model = start_model(config)
     recipe = build(config.recipe)
@@ -46,18 +72,64 @@ def train(config: DictConfig) -> Path:
     data.with_labels = module.needs_labels
     suit(data, model, module)
     data.read()
-    save_config(config, out)
-    for line in (f"data: {data.train.describe()}", *module.announce()):
-        print(line, flush=True)
+    probe = build(config.probe) if config.get("probe") else None
+    lines = [f"data: {data.train.describe()}", *absent(data, world), *module.announce()]
+    lines += [] if probe is None else probe.prepare(module, data, out)
+    say("\n".join(lines))
     loggers = [build(config.logger)(save_dir=str(out))] if config.get("logger") else None
-    outcome = run(module, data, schedule, out, options, loggers)
+    outcome = run(
+        module, data, schedule, out, options, loggers, settings(config), probe, lambda: save_config(config, out)
+    )
+    if outcome.is_first:
+        report(outcome, schedule.max_steps, module.kind, config)
+    return outcome
+
+
+def settings(config: DictConfig) -> dict[str, str]:
+    """What the run's steps depend on."""
+    from finetune.export import shard_provenance
+    from finetune.settings import settings_of
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    named = {str(key): value for key, value in plain.items()}
+    return settings_of(named, shard_provenance(Path(config.data.shards))["manifest_sha256"])
+
+
+def absent(data: "PairData", world: int) -> list[str]:
+    """What the shards do not hold of what was asked for, and how many processes share them."""
+    from data_pipeline.records import SPECIES
+
+    assert data.train is not None
+    wanted = [name for name, share in data.mixture.species.items() if share > 0]
+    present = {SPECIES[number] for number in data.train.species}
+    missing = [name for name in wanted if name not in present]
+    lines = [f"not in the shards: {', '.join(missing)}; the others share their rows"] if missing else []
+    if world > 1:
+        lines.append(f"{world} processes, {data.batch_size} rows each")
+        shards = len(data.train.clips.index.paths)
+        if shards < world:
+            lines.append(f"fewer shards ({shards}) than processes: some read parts of the same file")
+        told = data.train.of_rank(0, world).describe().split("; ")
+        lines += [part for part in told if part.startswith("fewer")]
+    return lines
+
+
+def report(outcome: "Outcome", max_steps: int, kind: str, config: DictConfig) -> None:
+    """Say how it went and what to do next."""
+    from finetune.export import weights_sha256
+
+    out = Path(config.out)
+    for line in outcome.found:
+        print(line)
     if outcome.stopped_early:
-        print(f"stopped at step {outcome.step} of {schedule.max_steps}; run the same command again to go on")
+        name = signal.Signals(outcome.signal_number).name
+        print(f"stopped by {name} at step {outcome.step} of {max_steps}; run the same command again to go on")
     else:
-        print(f"trained {module.kind} for {outcome.step} steps")
+        print(f"trained {kind} for {outcome.step} steps")
     print(f"weights: {outcome.weights}\nnumbers: {out / 'metrics.csv'}   pictures: {out / 'samples'}")
+    print(f"sha256 of the weights: {weights_sha256(outcome.weights)}")
     print(f"next: lp-evaluate protocol=self weights={outcome.weights} data={config.data.shards} out={out}/evaluation")
-    return outcome.weights
 
 
 def build(node: DictConfig, **options: object) -> Any:  # noqa: ANN401  (it builds what the node names)
@@ -75,6 +147,35 @@ def build(node: DictConfig, **options: object) -> Any:  # noqa: ANN401  (it buil
         if isinstance(error.__cause__, ValueError):
             raise error.__cause__ from None
         raise
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch's, NumPy's and Python's generators; rows and warps have their own, of the step's number."""
+    import random
+
+    import numpy as np
+    import torch
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+
+
+def prepare_out(out: Path) -> None:
+    """Make the run's folder, before anything that takes time.
+
+    Raises:
+        ValueError: nothing can be written there.
+    """
+    import os
+
+    mark = out / f".writable-{os.getpid()}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark.write_bytes(b"")
+        mark.unlink()
+    except OSError as error:
+        raise ValueError(f"out={out} cannot be written ({error.strerror}); choose another folder") from error
 
 
 def start_model(config: DictConfig) -> "LivePortrait":
@@ -123,7 +224,6 @@ def save_config(config: DictConfig, out: Path) -> None:
     """Write the composed config into the run's folder, whole or not at all."""
     import os
 
-    out.mkdir(parents=True, exist_ok=True)
     part = out / "config.yaml.part"
     part.write_text(OmegaConf.to_yaml(config))
     os.replace(part, out / "config.yaml")  # noqa: PTH105  (house rule: write, then os.replace)

@@ -1,12 +1,11 @@
-"""Webdataset shards -> clips in memory: JPEG frames, points and truth, ready to be drawn from at random.
+"""The members of a shard's sample -> a clip in memory: pictures, points and truth, to be drawn from at random.
 
-A clip is decoded once, in order (random access into a video costs a whole group of pictures), and kept as JPEG frames:
-a tenth of the raw pixels, read back in less than a millisecond.
+Compressed frames are kept as they are where a frame can be had without decoding many others; other videos are decoded
+once, in order, and kept as JPEG frames.
 """
 
 import io
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data_pipeline.progress import track
 from data_pipeline.records import SPECIES, MediaKind, Split
 from data_pipeline.video import read_frames
+from finetune.packets import LONGEST_RUN_FRAMES, PackedVideo, PacketError, unpack
 
 NUM_LANDMARKS = 70
 """The 68 of the usual layout and the two iris centres (docs/puppets.md)."""
 TRUTH_ARRAYS = ("landmarks", "landmark_visible", "eye_open", "lip_open", "pose_deg")
 JPEG_QUALITY = 95
-BYTES_PER_PIXEL = 0.5
-"""What a JPEG frame takes in memory, for planning."""
 
 
 class ShardError(ValueError):
@@ -46,7 +43,8 @@ class Clip:
     identity: str
     performance: str
     points: Float32[np.ndarray, "T 5 2"]
-    frames: tuple[bytes, ...]
+    pictures: tuple[bytes, ...] | PackedVideo
+    """JPEG frames, or the video's own compressed ones."""
     truth: dict[str, np.ndarray]
     """Arrays over frames as in TRUTH_ARRAYS; empty for real media."""
     labels: tuple[bytes, ...] = ()
@@ -55,18 +53,30 @@ class Clip:
     @property
     def num_frames(self) -> int:
         """Frames kept."""
-        return len(self.frames)
+        return len(self.points)
 
     @property
     def num_bytes(self) -> int:
-        """Memory of pictures and labels."""
-        return sum(map(len, self.frames)) + sum(map(len, self.labels))
+        """Memory of pictures, labels and numbers."""
+        packed = self.pictures
+        pictures = packed.num_bytes if isinstance(packed, PackedVideo) else sum(map(len, packed))
+        arrays = self.points.nbytes + sum(array.nbytes for array in self.truth.values())
+        return pictures + arrays + sum(map(len, self.labels))
 
     def image(self, index: int) -> UInt8[np.ndarray, "S S 3"]:
-        """One frame, RGB."""
+        """One frame, RGB.
+
+        Raises:
+            ShardError: it cannot be decoded.
+        """
         import cv2
 
-        decoded = cv2.imdecode(np.frombuffer(self.frames[index], np.uint8), cv2.IMREAD_COLOR)
+        if isinstance(self.pictures, PackedVideo):
+            try:
+                return self.pictures.image(index)
+            except PacketError as error:
+                raise ShardError(f"sample {self.key}: {error}; run lp-curate again") from error
+        decoded = cv2.imdecode(np.frombuffer(self.pictures[index], np.uint8), cv2.IMREAD_COLOR)
         if decoded is None:
             raise ShardError(f"sample {self.key}: its picture cannot be decoded; run lp-curate again")
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
@@ -79,44 +89,6 @@ class Clip:
             return None
         decoded = cv2.imdecode(np.frombuffer(self.labels[index], np.uint8), cv2.IMREAD_GRAYSCALE)
         return None if decoded is None else decoded.astype(np.uint8)
-
-
-def find_shards(folder: Path, split: Split) -> list[Path]:
-    """The tar files of one split, sorted.
-
-    Raises:
-        ShardError: the folder is missing or has no shards of the split.
-    """
-    if not folder.is_dir():
-        raise ShardError(f"data.shards={folder} is not a folder; give the folder that lp-curate wrote")
-    shards = sorted(folder.glob(f"{split}-*.tar"))
-    if not shards:
-        raise ShardError(
-            f"{folder} has no {split}-*.tar; give the folder that lp-curate wrote (make one with lp-curate "
-            "source.path=MEDIA out=FOLDER)"
-        )
-    if empty := [path for path in shards if path.stat().st_size == 0]:
-        raise ShardError(f"{empty[0]} is empty; run lp-curate again")
-    return shards
-
-
-def read_members(shards: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """Raw members of each sample, in order, by webdataset; nothing is decoded, so nothing is unpickled.
-
-    Its whole pipeline is not used: it leaves files open, and splits shards between processes, while here every process
-    draws rows from the same clips.
-    """
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    for path in shards:
-
-        def stop(error: Exception, path: Path = path) -> bool:
-            raise ShardError(f"{path} is damaged ({' '.join(str(error).split())[:80]}); run lp-curate again") from error
-
-        with path.open("rb") as stream:
-            yield from group_by_keys(
-                tar_file_expander([{"url": str(path), "stream": stream}], handler=stop), handler=stop
-            )
 
 
 def to_clip(members: dict[str, Any], stride: int, with_labels: bool) -> Clip:
@@ -133,27 +105,42 @@ def to_clip(members: dict[str, Any], stride: int, with_labels: bool) -> Clip:
         species = SPECIES.index(card["species"])
     except (KeyError, ValueError, TypeError) as error:
         raise ShardError(f"sample {key}: its json member does not fit ({error!r}); run lp-curate again") from error
-    # Kept frames have native numbers divisible by the stride, so that clips of one performance stay aligned.
-    first = -start % stride if kind == "video" and len(points) > stride else 0
-    keep = range(first, len(points), stride if kind == "video" else 1)
-    frames = (bytes(members["jpg"]),) if kind == "image" else tuple(_video_jpegs(key, members, len(points), keep))
+    keep = kept_frames(kind, start, len(points), stride)
+    if kind == "image" and "jpg" not in members:
+        raise ShardError(f"sample {key}: a picture without a jpg member; run lp-curate again")
+    pictures = (bytes(members["jpg"]),) if kind == "image" else _video(key, members, len(points), keep)
     truth, labels = _truth(key, members, side, len(points), keep, with_labels)
     return Clip(
-        key=key, split=card["split"], species=species, kind=kind, start=start + first, stride=keep.step,
+        key=key, split=card["split"], species=species, kind=kind, start=start + keep.start, stride=keep.step,
         identity=str(card.get("identity", "")), performance=str(card.get("performance", "")),
-        points=points[list(keep)], frames=frames, truth=truth, labels=labels,
+        points=points[list(keep)], pictures=pictures, truth=truth, labels=labels,
     )  # fmt: skip
 
 
-def _video_jpegs(key: str, members: dict[str, Any], num_frames: int, keep: range) -> Iterator[bytes]:
+def kept_frames(kind: str, start: int, num_frames: int, stride: int) -> range:
+    """Which frames of a sample are kept: native numbers divisible by the stride, so that performances stay aligned."""
+    if kind != "video":
+        return range(num_frames)
+    return range(-start % stride if num_frames > stride else 0, num_frames, stride)
+
+
+def _video(key: str, members: dict[str, Any], num_frames: int, keep: range) -> tuple[bytes, ...] | PackedVideo:
     if "mp4" not in members:
         raise ShardError(f"sample {key}: a video without an mp4 member; run lp-curate again")
-    found = 0
-    for found, frame in enumerate(read_frames(members["mp4"]), start=1):
-        if found - 1 in keep:
-            yield encode_jpeg(frame)
-    if found < num_frames:
-        raise ShardError(f"sample {key}: {found} frames in the video, {num_frames} in its json; run lp-curate again")
+    try:
+        packed = unpack(members["mp4"])
+    except PacketError as error:
+        raise ShardError(f"sample {key}: its mp4 member cannot be read: {error}; run lp-curate again") from error
+    if packed.num_frames < num_frames:
+        raise ShardError(
+            f"sample {key}: {packed.num_frames} frames in the video, {num_frames} in its json; run lp-curate again"
+        )
+    if packed.longest_run <= LONGEST_RUN_FRAMES:
+        return packed.only(keep)
+    jpegs = tuple(encode_jpeg(frame) for i, frame in enumerate(read_frames(members["mp4"])) if i in keep)
+    if len(jpegs) < len(keep):
+        raise ShardError(f"sample {key}: {len(jpegs)} of {len(keep)} frames decode; run lp-curate again")
+    return jpegs
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
@@ -184,58 +171,6 @@ def _truth(
     return truth, labels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipPool:
-    """Shards -> the clips of one split, read once, as many as fit into `cache_gb`.
-
-    The order of clips is the order of the shards; what does not fit is left out and said.
-    """
-
-    shards: Path
-    split: Split = "train"
-    frame_stride: int = 1
-    """Keep every n-th native frame of videos: neighbouring frames teach little and cost memory."""
-    cache_gb: float = 4.0
-    with_labels: bool = False
-
-    def __call__(self) -> list[Clip]:
-        """Read the clips.
-
-        Raises:
-            ShardError: no shards, damaged shards, or nothing of the split in them.
-        """
-        paths = find_shards(self.shards, self.split)
-        clips: list[Clip] = []
-        room = self.cache_gb * 1e9
-        total = _count(self.shards, self.split)
-        for members in track(read_members(paths), total, f"reading {self.split} shards", "samples"):
-            clip = to_clip(members, self.frame_stride, self.with_labels)
-            room -= clip.num_bytes
-            if room < 0 and clips:
-                left = f" of {total}" if total else ""
-                _say(
-                    f"data: {len(clips)}{left} samples fill data.cache_gb={self.cache_gb:g}; the rest is left out "
-                    "(raise it, or keep fewer frames with data.frame_stride)"
-                )
-                break
-            clips.append(clip)
-        if not clips:
-            raise ShardError(f"the {self.split} shards in {self.shards} hold no samples; curate more media")
-        return clips
-
-
-def _say(line: str) -> None:
-    import sys
-
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _count(folder: Path, split: str) -> int | None:
-    manifest = read_manifest(folder)
-    counts = [int(e.get("samples", 0)) for e in manifest.get("shards", []) if str(e.get("name", "")).startswith(split)]
-    return sum(counts) or None
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The shard folder's manifest.json; empty if there is none or it is damaged."""
     path = folder / "manifest.json"
@@ -243,8 +178,3 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return json.loads(path.read_text()) if path.is_file() else {}
     except ValueError:
         return {}
-
-
-def has_split(folder: Path, split: Split) -> bool:
-    """Whether shards of a split are there."""
-    return folder.is_dir() and any(folder.glob(f"{split}-*.tar"))

@@ -5,11 +5,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lightning
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from data_pipeline.records import SPECIES, Split
 from finetune.augment import Augment
-from finetune.clips import ClipPool, has_split
-from finetune.pairs import Batch, Mixture, PairSampler
+from finetune.mixture import Mixture
+from finetune.pairs import Batch, PairSampler
+from finetune.shard_index import has_split, read_index
+from finetune.shard_stream import ClipStore
+
+AHEAD_STEPS = 4
+"""Steps whose clips are read in the background while one is being made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +35,16 @@ class Steps(Sampler[int]):
 class StepBatches(Dataset[Batch]):
     """Step number -> its batch."""
 
-    def __init__(self, sampler: PairSampler, data: "PairData", rank: int = 0) -> None:
-        self.sampler, self.rank = sampler, rank
-        self.data = data
+    def __init__(self, sampler: PairSampler, data: "PairData") -> None:
+        self.sampler, self.data = sampler, data
 
     def __getitem__(self, step: int) -> Batch:
-        data = self.data
-        return self.sampler.batch(step, data.rows_at(step), data.side_px, data.side_px * data.target_scale, self.rank)
+        data, worker = self.data, get_worker_info()
+        stride = worker.num_workers if worker else 1
+        coming = range(step, min(step + AHEAD_STEPS * stride + 1, data.last_step), stride)
+        self.sampler.prefetch(row for s in coming for row in data.rows_of(s))
+        rows = data.rows_of(step)
+        return self.sampler.batch(step, len(rows), data.side_px, data.side_px * data.target_scale, rows.start)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -57,8 +66,9 @@ class PairData(lightning.LightningDataModule):
     augment: Augment = field(default_factory=Augment)
     frame_stride: int = 1
     cache_gb: float = 4.0
+    """Memory of a process for clips. What does not fit is streamed: read while training, a rolling window at a time."""
     workers: int = 0
-    """Loader processes; 0 is right on a CPU that also trains."""
+    """Loader processes; 0 is right on a CPU that also trains. They share the memory and change no batch."""
     seed: int = 0
     with_labels: bool = False
 
@@ -79,22 +89,32 @@ class PairData(lightning.LightningDataModule):
         """
         if self.train is not None:
             return
-        pool = ClipPool(
-            shards=Path(self.shards), frame_stride=self.frame_stride, cache_gb=self.cache_gb,
-            with_labels=self.with_labels,
-        )  # fmt: skip
-        self.train = PairSampler(pool(), self.mixture, self.augment, seed=self.seed)
-        if has_split(pool.shards, "val"):
+        self.train = PairSampler(self._store("train", self.cache_gb), self.mixture, self.augment, seed=self.seed)
+        if has_split(Path(self.shards), "val"):
             # A quarter of the room is plenty for watching a run.
-            held_out = ClipPool(
-                shards=pool.shards, split="val", frame_stride=max(4, self.frame_stride), cache_gb=self.cache_gb / 4,
-                with_labels=self.with_labels,
-            )  # fmt: skip
-            self.val = PairSampler(held_out(), self.mixture, self.augment, seed=self.seed + 1)
+            held_out = self._store("val", self.cache_gb / 4)
+            if any(self.mixture.species.get(SPECIES[card.species], 0.0) > 0 for card in held_out.cards):
+                self.val = PairSampler(held_out, self.mixture, self.augment, seed=self.seed + 1)
+
+    def _store(self, split: Split, cache_gb: float) -> ClipStore:
+        stride = self.frame_stride if split == "train" else max(4, self.frame_stride)
+        store = ClipStore(read_index(Path(self.shards), split, stride, self.with_labels), cache_gb)
+        store.processes = max(1, self.workers)
+        store.read_all()
+        return store
 
     def rows_at(self, step: int) -> int:
         """Rows of a step: a recipe's stages may want more than batch_size (`stage_rows`: until step, rows)."""
         return next((rows for until, rows in self.stage_rows if step < until), 0) or self.batch_size
+
+    def rows_of(self, step: int) -> range:
+        """The numbers of a step's rows among all rows of this process, from the first step of the run on."""
+        first, since = 0, 0
+        for until, rows in self.stage_rows:
+            first += max(0, min(step, until) - since) * (rows or self.batch_size)
+            since = max(since, until)
+        first += max(0, step - since) * self.batch_size
+        return range(first, first + self.rows_at(step))
 
     def watched(self, num_rows: int) -> Batch:
         """The same rows every time, most of them cross rows, for sample grids.
@@ -113,8 +133,8 @@ class PairData(lightning.LightningDataModule):
         """Batches of the steps from `first_step` on."""
         self.read()
         assert self.train is not None
-        rank = self.trainer.global_rank if self.trainer else 0
-        batches = StepBatches(self.train, self, rank)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        batches = StepBatches(self.train.of_rank(rank, world), self)
         steps = Steps(start=self.first_step, stop=self.last_step)
         return DataLoader(
             batches, batch_size=None, sampler=steps, num_workers=self.workers, persistent_workers=False,

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +28,8 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Verdict:
         """RGB in 0-1 -> scores and features."""
-        x = image * 2 - 1
+        # Channels last: a quarter quicker on a CPU in bfloat16; the generator would be slower (docs/losses.md).
+        x = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
         scores, features = [], []
         for index, net in enumerate(self.nets):
             if index:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from data_pipeline.records import SPECIES
@@ -34,7 +35,9 @@ def export(model: LivePortrait, state: Mapping[str, Tensor] | None, out: Path, f
         facts: goes into model.json and the card: recipe, steps, data, last losses.
     """
     if state is not None:
-        twin = LivePortrait(model.config)
+        # Making networks draws numbers; writing weights must not change the steps that follow.
+        with torch.random.fork_rng(devices=[]):
+            twin = LivePortrait(model.config)
         twin.load_state_dict(dict(state))
         model = twin
     save_pretrained(model, out, extra={"species": list(SPECIES), **facts})
@@ -75,3 +78,14 @@ def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def weights_sha256(folder: Path) -> str:
+    """One checksum of all weight files of a directory: of their names and bytes, in the order of names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lp_models.geometry import Motion
+
 HALF_SIDE_PX = 128.0
 """Landmark guidance is measured in pixels of a 256 px crop, whatever the picture's size."""
 
@@ -138,9 +140,10 @@ def reconstruction(
     """Weighted L1, averaged over `scales` sizes, each half the one before: |I - I_target|_1 w / sum w."""
     total = image.new_zeros(())
     difference = image - target
-    for _ in range(scales):
+    for scale in range(scales):
+        if scale:
+            difference, weight = F.avg_pool2d(difference, 2), F.avg_pool2d(weight, 2)
         total = total + (difference.abs() * weight).sum() / (3 * weight.sum())
-        difference, weight = F.avg_pool2d(difference, 2), F.avg_pool2d(weight, 2)
     return total / scales
 
 
@@ -175,6 +178,65 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Float[Te
     """Mean |D_l(real) - D_l(fake)|_1 over the discriminator's layers; the real side takes no gradient."""
     terms = [(r.detach().float() - f.float()).abs().mean() for r, f in zip(real, fake, strict=True)]
     return torch.stack(terms).mean()
+
+
+def gradient_penalty(scores: Sequence[Tensor], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
+    """R1 = 1/2 E |grad_I sum D(I)|_2^2 on real pictures (Mescheder et al. 2018, Eq. 9).
+
+    Args:
+        scores: what the discriminator says about `image`, which must require a gradient.
+        image: the real pictures.
+    """
+    total = torch.stack([score.float().sum() for score in scores]).sum()
+    (slope,) = torch.autograd.grad(total, image, create_graph=True)
+    return 0.5 * slope.float().square().sum(dim=(1, 2, 3)).mean()
+
+
+def identity_distance(
+    ours: Float[Tensor, "B E"], theirs: Float[Tensor, "B E"], weight: Float[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """L_faceid = mean 1 - cos(e(I), e(I_target)) over the rows with weight; the target takes no gradient."""
+    return row_mean(1 - F.cosine_similarity(ours.float(), theirs.detach().float(), dim=1), weight)
+
+
+def motion_guard(new: Motion, old: Motion) -> Float[Tensor, ""]:
+    """L_guard = |R - R_0|_1 + |delta - delta_0|_1 + |t - t_0|_1 + |s - s_0|_1, each a mean; only `new` learns.
+
+    Canonical points are left free: they describe who is seen, not what is played.
+    """
+    pairs = (
+        (new.rotation(), old.rotation()), (new.delta, old.delta),
+        (new.shift[:, :2], old.shift[:, :2]), (new.scale, old.scale),
+    )  # fmt: skip
+    return torch.stack([(ours - theirs.detach()).abs().mean() for ours, theirs in pairs]).sum()
+
+
+class Partners(NamedTuple):
+    """Keypoints with a known place in the face, and for each of them the one that takes its place in a mirror."""
+
+    keypoints: Sequence[int]
+    mirrored: Sequence[int]
+
+
+def flip_consistency(seen: Motion, of_mirrored: Motion, partners: Partners) -> Float[Tensor, ""]:
+    """L_flip = |R' - X R X|_1 + |t' - X t|_1 + |s' - s|_1 + |x_c' - X P x_c|_1 + |delta' - X P delta|_1, each a mean.
+
+    X = diag(-1, 1, 1) mirrors left and right (yaw and roll change sign), P swaps partners. Points without a known
+    partner, and t_z, which no picture shows, are left out.
+    """
+    mirror = seen.shift.new_tensor([-1.0, 1.0, 1.0])
+    ours, theirs = list(partners.keypoints), list(partners.mirrored)
+    pairs = [
+        (of_mirrored.rotation(), mirror[:, None] * seen.rotation() * mirror),
+        (of_mirrored.shift[:, :2], seen.shift[:, :2] * mirror[:2]),
+        (of_mirrored.scale, seen.scale),
+    ]
+    if ours:
+        pairs += [
+            (there[:, theirs], here[:, ours] * mirror)
+            for there, here in ((of_mirrored.canonical, seen.canonical), (of_mirrored.delta, seen.delta))
+        ]
+    return torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
 
 
 def agreement(

@@ -1,127 +1,42 @@
-"""One forward pass of the base model and its loss terms."""
+"""One forward pass of the base model -> its loss terms, each over the rows on which it is true."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
+from data_pipeline.records import SPECIES
 from finetune import losses
-from finetune.losses import SpatialTransform, Tie
-from finetune.optimiser import EVERYTHING, Stage
+from finetune.forward import Forward, fit, forward_pass, rows_of
+from finetune.guidance import FIVE_POINT_TIES, Guidance
+from finetune.losses import SpatialTransform
 from finetune.pairs import Annotation, Batch
 from finetune.perceptual import FeatureNet, perceptual
-from lp_models import LivePortrait, posed_keypoints, source_keypoints
-from lp_models.geometry import Motion, rotation_matrix
+from finetune.regions import Regions, crop, face_box, lip_box, shaped
+from finetune.teachers.panel import Teachers
+
+__all__ = ["ANIMAL_SWITCHES", "TERMS", "Cuts", "Forward", "Guidance", "Objective", "fit", "forward_pass"]
 
 TERMS = (
-    "reconstruction", "perceptual", "gan", "feature_matching", "equivariance", "prior", "pose", "delta", "guide",
-    "agreement",
+    "reconstruction", "perceptual", "perceptual_face", "perceptual_lip",
+    "gan", "gan_face", "gan_lip", "feature_matching", "feature_matching_face", "feature_matching_lip",
+    "identity", "equivariance", "prior", "pose", "delta", "guide", "agreement", "guard", "flip",
 )  # fmt: skip
-FIVE_POINT_TIES = (
-    Tie((11, 13), (0,), (0,)),
-    Tie((15, 16), (1,), (1,)),
-    Tie((12,), (2,), (2,)),
-    Tie((14,), (3,), (3,)),
-    Tie((17,), (4,), (4,)),
-)
-"""Which keypoints the five points guide: lids' middles, nose, mouth corners."""
+ANIMAL_SWITCHES = ("pose_teacher", "guide_teacher", "identity", "perceptual_lip", "gan_lip")
+"""What `recipe.objective.animals` can leave out on rows that show an animal."""
+HUMAN = SPECIES.index("human")
 
 
-class Forward(NamedTuple):
-    """What one pass gives; motions of source, driving and target (that of driving where they are one frame)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cuts:
+    """Face and lip crops of generated and wanted frames, of the same boxes; cut once, used by several terms."""
 
-    image: Float[Tensor, "B 3 S S"] | None
-    """None when only the motion network was asked."""
-    kp_source: Float[Tensor, "B K 3"]
-    kp_driving: Float[Tensor, "B K 3"]
-    source: Motion
-    driving: Motion
-    target: Motion
-    own: Float[Tensor, "N K 3"]
-    """Keypoints of every picture read, each with its own canonical points: sources, drivings, cross targets."""
-    warped: Float[Tensor, "E K 3"]
-    """Keypoints of the first E drivings after a random warp."""
-    transform: SpatialTransform | None
-
-
-def _row(motion: Motion, rows: Tensor | slice) -> Motion:
-    return Motion(*(value[rows] for value in motion))
-
-
-def forward_pass(
-    model: LivePortrait,
-    batch: Batch,
-    transform: SpatialTransform | None = None,
-    stage: Stage = EVERYTHING,
-) -> Forward:
-    """Drive each source by its driving frame: x_d = s (x_c,source R_d + delta_d) + t.
-
-    Scale and shift come from the target, which is the driving frame itself unless another identity drives: framing
-    belongs to the picture that is wanted, pose and expression to the one that drives.
-
-    Args:
-        model: any size.
-        batch: pictures at the side that the motion network reads.
-        transform: the random warp of the equivariance rows.
-        stage: says at which sides networks work, and whether a frame is painted at all.
-    """
-    num, cross = len(batch.source), batch.is_cross
-    num_warped = 0 if transform is None else len(transform.theta)
-    full = batch.source.shape[-1]
-    images = [batch.source, batch.driving, fit(batch.target[cross], full)]
-    if transform is not None:
-        images.append(batch.driving[:num_warped])
-    seen = fit(torch.cat(images), stage.motion_px or full)
-    if transform is not None:
-        seen = torch.cat([seen[:-num_warped], transform.warp(seen[-num_warped:])])
-    motion: Motion = model.motion(seen)
-    num_read = 2 * num + int(cross.sum())
-    source, driving = _row(motion, slice(0, num)), _row(motion, slice(num, 2 * num))
-    index = torch.arange(num, 2 * num, device=cross.device)
-    index[cross] = torch.arange(2 * num, num_read, device=cross.device)
-    target = _row(motion, index)
-    rotation = rotation_matrix(driving.pitch_deg, driving.yaw_deg, driving.roll_deg + batch.roll_offset_deg)
-    kp_source = source_keypoints(source)
-    kp_driving = posed_keypoints(source.canonical, rotation, driving.delta, target.scale, target.shift)
-    image = None
-    if stage.paints:
-        volume = model.appearance(fit(batch.source, stage.side_px or full))
-        image = model.drive(volume, kp_source, kp_driving).float()
-    everyone = source_keypoints(motion)
-    return Forward(
-        image=image, kp_source=kp_source, kp_driving=kp_driving,
-        source=source, driving=driving, target=target, own=everyone[:num_read], warped=everyone[num_read:],
-        transform=transform,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guidance:
-    """Which keypoints are tied to which of the 70 landmarks; the fields are the `recipe.guidance` options.
-
-    A tie is [keypoints, landmarks for x, landmarks for y]; the mean of the keypoints goes to the mean of the landmarks.
-    """
-
-    ties: Sequence[Sequence[Sequence[int]]]
-
-    def resolved(self) -> list[Tie]:
-        """As the loss wants them.
-
-        Raises:
-            ValueError: a tie does not have three parts.
-        """
-        if any(len(tie) != 3 or not all(tie) for tie in self.ties):
-            raise ValueError("recipe.guidance.ties: each tie is [keypoints, landmarks for x, landmarks for y]")
-        return [Tie(*(tuple(part) for part in tie)) for tie in self.ties]
-
-    @property
-    def keypoints(self) -> list[int]:
-        """Every guided keypoint."""
-        return sorted({k for tie in self.resolved() for k in tie.keypoints})
+    face: tuple[Float[Tensor, "B 3 face_h face_w"], Float[Tensor, "B 3 face_h face_w"]] | None = None
+    lip: tuple[Float[Tensor, "N 3 lip_h lip_w"], Float[Tensor, "N 3 lip_h lip_w"]] | None = None
+    """Of the rows of `lip_rows` only; None when it names no row."""
+    lip_rows: Bool[Tensor, " B"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,24 +49,62 @@ class Objective:
     guidance: Guidance
     weights: Mapping[str, float] = field(default_factory=dict)
     """Per term of TERMS."""
+    animals: Mapping[str, bool] = field(default_factory=dict)
+    """Whether a term of ANIMAL_SWITCHES counts on rows that show an animal; true where not named."""
+    regions: Regions = field(default_factory=Regions)
     region_boost: float = 2.0
     """Extra weight of eyes and mouth in the reconstruction."""
     guide_five_points: float = 0.5
     """Weight of rows that know only five points, against rows with landmarks."""
-    prior_distance: float = 0.02
-    """D_t of the keypoint prior: squared distance below which free keypoints repel each other."""
-    equivariance_frac: float = 0.25
-    """Share of the rows on which equivariance is measured."""
+    prior_distance: float = 0.1
+    """D_t: squared distance under which free keypoints repel each other."""
+    equivariance_frac: float = 0.5
+    """Share of the driving pictures that are warped and read again."""
     affine_sigma: float = 0.05
     spline_sigma: float = 0.005
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.weights) - set(TERMS)):
             raise ValueError(f"recipe.objective.weights has no term {unknown[0]!r}; there are {', '.join(TERMS)}")
+        if unknown := sorted(set(self.animals) - set(ANIMAL_SWITCHES)):
+            raise ValueError(
+                f"recipe.objective.animals has no switch {unknown[0]!r}; there are {', '.join(ANIMAL_SWITCHES)}"
+            )
 
     def weight(self, term: str) -> float:
         """0 for a term that is not named."""
         return float(self.weights.get(term, 0.0))
+
+    def any_weight(self, *terms: str) -> bool:
+        """Whether one of them counts."""
+        return any(self.weight(term) > 0 for term in terms)
+
+    def rows(self, switch: str, batch: Batch) -> Bool[Tensor, " B"]:
+        """Rows on which a switch of ANIMAL_SWITCHES is on: people always, animals where the recipe says so."""
+        human = batch.species == HUMAN
+        return torch.ones_like(human) if self.animals.get(switch, True) else human
+
+    def mirror_rows(self, batch: Batch) -> Bool[Tensor, " B"] | None:
+        """Rows of the flip term: animals whose pose nothing else supervises; None when the term is off."""
+        if not self.weight("flip"):
+            return None
+        return (batch.species != HUMAN) & ~batch.has_truth
+
+    def counts(self, batch: Batch, has_pose_teacher: bool = False) -> dict[str, float]:
+        """Over how many rows or pictures each term is a mean; 0 where none has it."""
+        num, cross, truth = float(len(batch.source)), batch.is_cross, batch.has_truth
+        taught = self.rows("pose_teacher", batch) & ~truth & has_pose_teacher
+        human = batch.species == HUMAN
+        found: dict[str, float] = dict.fromkeys(map(str, TERMS), num)
+        for region in ("gan_lip", "feature_matching_lip", "perceptual_lip", "identity"):
+            found[region] = float(self.rows(region.replace("feature_matching", "gan"), batch).sum())
+        found["prior"] = found["delta"] = 2 * num + float(cross.sum())
+        found["guide"] = 3 * num + float(cross.sum())
+        found["pose"] = float(2 * truth.sum() + (truth & cross).sum() + 2 * taught.sum())
+        found["agreement"] = float(cross.sum())
+        found["guard"] = float(human.sum() + (human & ~cross).sum())
+        found["flip"] = float(((batch.species != HUMAN) & ~truth).sum())
+        return found
 
     def transform(self, num_rows: int, generator: torch.Generator) -> SpatialTransform | None:
         """The random warp of this step's equivariance rows, or None when the term is off."""
@@ -160,66 +113,150 @@ class Objective:
             return None
         return losses.random_transform(num, self.affine_sigma, self.spline_sigma, generator)
 
-    def terms(self, out: Forward, batch: Batch, features: FeatureNet | None) -> dict[str, Tensor]:
-        """Every term but the adversarial ones, unweighted."""
+    def cuts(self, image: Float[Tensor, "B 3 S S"], batch: Batch, adversarial: bool) -> Cuts:
+        """What the terms in force look at closely."""
+        exact, target = batch.has_truth.float(), fit(batch.target, image.shape[-1])
+        face = lip = lip_rows = None
+        names = ("perceptual", "gan", "feature_matching") if adversarial else ("perceptual",)
+        if self.any_weight(*(f"{name}_face" for name in names)):
+            size = self.regions.face_size(image.shape[-1])
+            box = shaped(face_box(batch.target_truth, exact), size)
+            face = crop(image, box, size), crop(target, box, size)
+        if self.any_weight(*(f"{name}_lip" for name in names)):
+            size = self.regions.lip_size(image.shape[-1])
+            wanted = [self.rows("perceptual_lip", batch)] if self.weight("perceptual_lip") else []
+            wanted += [self.rows("gan_lip", batch)] if adversarial else []
+            lip_rows = torch.stack(wanted).any(dim=0)
+            if bool(lip_rows.any()):
+                box = shaped(lip_box(batch.target_truth, exact), size)[lip_rows]
+                lip = crop(image[lip_rows], box, size), crop(target[lip_rows], box, size)
+        return Cuts(face=face, lip=lip, lip_rows=lip_rows)
+
+    def terms(
+        self, out: Forward, batch: Batch, features: FeatureNet | None, teachers: Teachers | None = None,
+        cuts: Cuts | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Every term but the adversarial ones and the guard, unweighted."""
         found: dict[str, Tensor] = {}
         if out.image is not None:
-            found |= self._picture_terms(out.image, batch, features)
-        truth = batch.has_truth.float()
-        cross = batch.is_cross
+            found |= self._picture_terms(out.image, batch, features, cuts or self.cuts(out.image, batch, False))
+            if self.weight("identity") and teachers is not None and teachers.identity is not None:
+                found["identity"] = self._identity(out.image, batch, teachers)
         if out.transform is not None:
-            seen = out.own[len(cross) : len(cross) + len(out.warped)]
+            seen = out.own[len(batch.source) : len(batch.source) + len(out.warped)]
             found["equivariance"] = losses.equivariance(seen, out.warped, out.transform)
         if self.weight("prior"):
             found["prior"] = losses.keypoint_prior(out.own, self.guidance.keypoints, self.prior_distance)
-        motions = (out.source, out.driving, _row(out.target, cross))
+        found |= self._motion_terms(out, batch, teachers)
+        if self.weight("flip"):
+            found["flip"] = self._flip(out, batch)
+        return found
+
+    def _motion_terms(self, out: Forward, batch: Batch, teachers: Teachers | None) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        cross, truth = batch.is_cross, batch.has_truth.float()
+        motions = (out.source, out.driving, rows_of(out.target, cross))
         facts = (batch.source_truth, batch.driving_truth, Annotation(*(a[cross] for a in batch.target_truth)))
         weights = (truth, truth, truth[cross])
         if self.weight("pose"):
             angles = torch.cat([torch.stack((m.pitch_deg, m.yaw_deg, m.roll_deg), dim=1) for m in motions])
-            pose = torch.cat([fact.pose_deg for fact in facts])
-            found["pose"] = losses.head_pose(angles, pose, torch.cat(weights))
+            pose, known = torch.cat([fact.pose_deg for fact in facts]), torch.cat(weights)
+            if teachers is not None and teachers.pose is not None:
+                pose, known = self._taught_pose(pose, known, batch, teachers)
+            found["pose"] = losses.head_pose(angles, pose, known)
         if self.weight("delta"):
             found["delta"] = losses.deformation(torch.cat([m.delta for m in motions]))
         if self.weight("guide"):
-            found["guide"] = self._guide(out, batch, facts, weights)
+            found["guide"] = self._guide(out, batch, (*facts, batch.target_truth), (*weights, truth), teachers)
         if self.weight("agreement"):
             found["agreement"] = losses.agreement(out.driving.delta, out.target.delta, cross.float())
         return found
 
     def _picture_terms(
-        self, image: Float[Tensor, "B 3 S S"], batch: Batch, features: FeatureNet | None
+        self, image: Float[Tensor, "B 3 S S"], batch: Batch, features: FeatureNet | None, cuts: Cuts
     ) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         target = fit(batch.target, image.shape[-1])
         if self.weight("reconstruction"):
             where = losses.region_weight(batch.target_truth.points, target.shape[-1], self.region_boost)
             found["reconstruction"] = losses.reconstruction(image, target, where)
-        if self.weight("perceptual") and features is not None:
+        if features is None:
+            return found
+        if self.weight("perceptual"):
             found["perceptual"] = perceptual(features, image, target)
+        if self.weight("perceptual_face") and cuts.face is not None:
+            found["perceptual_face"] = perceptual(features, *cuts.face)
+        if self.weight("perceptual_lip"):
+            found["perceptual_lip"] = self._perceptual_lip(batch, features, cuts)
         return found
 
+    def _perceptual_lip(self, batch: Batch, features: FeatureNet, cuts: Cuts) -> Float[Tensor, ""]:
+        if cuts.lip is not None and cuts.lip_rows is not None:
+            chosen = self.rows("perceptual_lip", batch)[cuts.lip_rows]
+            if bool(chosen.any()):
+                return perceptual(features, *(part[chosen] for part in cuts.lip))
+        return batch.target.new_zeros(())
+
+    def _identity(self, image: Float[Tensor, "B 3 S S"], batch: Batch, teachers: Teachers) -> Float[Tensor, ""]:
+        assert teachers.identity is not None
+        rows, points = self.rows("identity", batch), batch.target_truth.points
+        if not bool(rows.any()):
+            return image.new_zeros(())
+        with torch.no_grad():
+            wanted = teachers.identity(fit(batch.target, image.shape[-1])[rows], points[rows])
+        seen = teachers.identity(image[rows], points[rows])
+        return losses.identity_distance(seen, wanted, torch.ones(len(seen), device=image.device))
+
+    def _taught_pose(
+        self, pose: Float[Tensor, "N 3"], known: Float[Tensor, " N"], batch: Batch, teachers: Teachers
+    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " N"]]:
+        """The teacher's angles on sources and drivings whose truth is unknown. Cross rows always have truth."""
+        assert teachers.pose is not None
+        asked = self.rows("pose_teacher", batch) & ~batch.has_truth
+        if not bool(asked.any()):
+            return pose, known
+        with torch.no_grad():
+            told = teachers.pose(torch.cat((batch.source[asked], batch.driving[asked])))
+        index = asked.nonzero()[:, 0]
+        index = torch.cat((index, index + len(asked)))
+        return pose.index_copy(0, index, told.to(pose.dtype)), known.index_fill(0, index, 1.0)
+
     def _guide(
-        self, out: Forward, batch: Batch, facts: tuple[Annotation, ...], weights: tuple[Tensor, ...]
-    ) -> Float[Tensor, ""]:
-        """Guidance of all own keypoints and of the driven ones, by landmarks where known, else by five points."""
+        self, out: Forward, batch: Batch, facts: Sequence[Annotation], weights: Sequence[Tensor],
+        teachers: Teachers | None,
+    ) -> Float[Tensor, ""]:  # fmt: skip
+        """Guidance of all own keypoints and of the driven ones, by landmarks where known, else by five points.
+
+        Where a landmark teacher is given, it tells the landmarks of sources and drivings without truth; the driving
+        picture of such a row is its target too.
+        """
         keypoints = torch.cat((out.own, out.kp_driving))
-        all_facts = (*facts, batch.target_truth)
-        landmarks = torch.cat([fact.landmarks for fact in all_facts])
-        points = torch.cat([fact.points for fact in all_facts])
-        known = torch.cat((*weights, batch.has_truth.float()))
+        landmarks = torch.cat([fact.landmarks for fact in facts])
+        points = torch.cat([fact.points for fact in facts])
+        known = torch.cat(list(weights))
+        if teachers is not None and teachers.landmarks is not None:
+            asked = self.rows("guide_teacher", batch) & ~batch.has_truth
+            if bool(asked.any()):
+                with torch.no_grad():
+                    told = teachers.landmarks(torch.cat((batch.source[asked], batch.driving[asked])))
+                index, num = asked.nonzero()[:, 0], len(asked)
+                at = torch.cat((index, index + num, index + len(out.own)))
+                landmarks = landmarks.index_copy(0, at, torch.cat((told, told[len(index) :])).to(landmarks.dtype))
+                known = known.index_fill(0, at, 1.0)
         fine = losses.landmark_guidance(keypoints, landmarks, self.guidance.resolved(), known)
         coarse = losses.landmark_guidance(keypoints, points, FIVE_POINT_TIES, 1 - known)
         share = known.mean()
         return fine * share + self.guide_five_points * coarse * (1 - share)
 
+    def _flip(self, out: Forward, batch: Batch) -> Float[Tensor, ""]:
+        if out.mirrored is None:
+            return out.own.new_zeros(())
+        rows = self.mirror_rows(batch)
+        assert rows is not None
+        return losses.flip_consistency(rows_of(out.source, rows), out.mirrored, self.guidance.partners())
+
     def total(self, terms: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The weighted sum."""
+        """The weighted sum; 0 without a gradient when no term has a row."""
+        if not terms:
+            return torch.zeros(())
         return torch.stack([self.weight(name) * value.float() for name, value in terms.items()]).sum()
-
-
-def fit(image: Float[Tensor, "B 3 H W"], side_px: int) -> Float[Tensor, "B 3 S S"]:
-    """A target at the side the generator gives."""
-    if image.shape[-1] == side_px:
-        return image
-    return F.interpolate(image, size=(side_px, side_px), mode="bilinear", align_corners=False, antialias=True)

@@ -5,8 +5,7 @@ moved copy of it. *Cross*: identity A's frame is the source, identity B performi
 frame is the target, which puppets make exact.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from data_pipeline.records import SPECIES
 from finetune.augment import Augment, Frame, Matrix, compose, roll_of, transform
 from finetune.clips import NUM_LANDMARKS, Clip
+from finetune.mixture import Mixture
+from finetune.partners import overlap
+from finetune.plan import Draw, Plan
+from finetune.shard_stream import ClipStore
 
 WHOLE: Matrix = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
@@ -71,38 +73,6 @@ class Row(NamedTuple):
     roll_offset_deg: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mixture:
-    """What rows are made of; the fields are the `data.mixture` options.
-
-    Raises:
-        ValueError: a share is outside 0-1 or a species is unknown.
-    """
-
-    cross_frac: float = 0.4
-    """Share of the puppet video rows that are cross rows."""
-    real_frac: float = 0.3
-    """Share of rows from media without truth, when both kinds are there."""
-    still_frac: float = 0.12
-    species: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SPECIES, 1.0))
-    """Relative shares of the sources' species; species without clips are left out."""
-    drivers: Mapping[str, float] = field(
-        default_factory=lambda: {"human": 3.0, "cat": 1.0, "dog": 1.0, "panda": 1.0},
-    )
-    """Relative shares of the driving species in cross rows."""
-
-    def __post_init__(self) -> None:
-        for name in ("cross_frac", "real_frac", "still_frac"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"data.mixture.{name} is {getattr(self, name)}; give a share between 0 and 1")
-        for name in ("species", "drivers"):
-            weights = getattr(self, name)
-            if unknown := sorted(set(weights) - set(SPECIES)):
-                raise ValueError(f"data.mixture.{name} names {unknown[0]!r}; the species are {', '.join(SPECIES)}")
-            if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
-                raise ValueError(f"data.mixture.{name} needs non-negative shares, one of them above 0")
-
-
 class PairSampler:
     """Draws batches from clips.
 
@@ -110,98 +80,80 @@ class PairSampler:
         ValueError: none of the clips belongs to a species with a share above 0.
     """
 
-    def __init__(self, clips: Sequence[Clip], mixture: Mixture, augment: Augment, *, seed: int = 0) -> None:
+    def __init__(
+        self, clips: ClipStore, mixture: Mixture, augment: Augment, *, seed: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
         self.clips, self.mixture, self.augment, self.seed = clips, mixture, augment, seed
-        self.groups: dict[tuple[bool, bool, int], list[int]] = {}
-        self.partners: dict[str, list[int]] = {}
-        for index, clip in enumerate(clips):
-            if mixture.species.get(SPECIES[clip.species], 0.0) > 0:
-                group = (bool(clip.truth), clip.num_frames > 1, clip.species)
-                self.groups.setdefault(group, []).append(index)
-            if clip.truth and clip.performance and clip.num_frames > 1:
-                self.partners.setdefault(clip.performance, []).append(index)
-        if not self.groups:
-            present = sorted({SPECIES[clip.species] for clip in clips})
-            raise ValueError(f"the shards hold {', '.join(present)} only, data.mixture.species gives those no share")
+        self.rank = rank
+        self.plan = Plan(clips.cards, mixture, clips.room, seed=seed, rank=rank, world=world)
+
+    def of_rank(self, rank: int, world: int) -> "PairSampler":
+        """The same clips, as one of several processes draws from them."""
+        return PairSampler(self.clips, self.mixture, self.augment, seed=self.seed, rank=rank, world=world)
 
     @property
     def species(self) -> set[int]:
         """Species that rows can show; positions in SPECIES."""
-        return {species for _, _, species in self.groups}
+        return {kind.species for kind in self.plan.shares}
 
     def describe(self) -> str:
-        """One line: what is there to draw from."""
-        parts = []
-        for truth, name in ((True, "puppet"), (False, "real")):
-            for video, kind in ((True, "clips"), (False, "stills")):
-                counts = {
-                    SPECIES[s]: len(v) for (t, k, s), v in sorted(self.groups.items()) if (t, k) == (truth, video)
-                }
-                if counts:
-                    parts.append(f"{name} {kind}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-        shared = sum(len({self.clips[i].identity for i in v}) > 1 for v in self.partners.values())
-        return "; ".join(parts) + f"; performances with several identities: {shared}"
+        """One line: what is there to draw from, and what differs from what was asked for."""
+        return self.plan.describe()
 
-    def batch(self, step: int, batch_size: int, side_px: int, target_px: int | None = None, rank: int = 0) -> Batch:
-        """The rows of one step; targets have side `target_px` (default: like the others)."""
-        rng = np.random.default_rng((self.seed, step, rank))
-        return stack([self.row(rng, side_px, target_px or side_px) for _ in range(batch_size)], side_px)
+    def batch(
+        self, step: int, batch_size: int, side_px: int, target_px: int | None = None, first_row: int | None = None
+    ) -> Batch:
+        """The rows of one step.
 
-    def row(self, rng: np.random.Generator, side_px: int, target_px: int) -> Row:
-        """One row; consumes a bounded number of draws from `rng`."""
-        clip = self.clips[self._choose_clip(rng)]
+        Args:
+            step: its number, for the draws of frames, crops and colours.
+            batch_size: rows.
+            side_px: of sources and driving pictures.
+            target_px: of targets; default: like the others.
+            first_row: rows of this process in all steps before; default: as many in each as in this one.
+        """
+        first = step * batch_size if first_row is None else first_row
+        rng = np.random.default_rng((self.seed, step, self.rank))
+        # Rows take turns in a fixed manner; within a step their order is drawn.
+        draws = [self.plan.draw(first + int(i)) for i in rng.permutation(batch_size)]
+        return stack([self.row(draw, rng, side_px, target_px or side_px) for draw in draws], side_px)
+
+    def prefetch(self, rows: Iterable[int]) -> None:
+        """Read in the background what these rows will need."""
+        draws = (self.plan.draw(row) for row in rows)
+        self.clips.prefetch(number for draw in draws for number in draw if number is not None)
+
+    def row(self, draw: Draw, rng: np.random.Generator, side_px: int, target_px: int) -> Row:
+        """One row; `rng` gives the frames, the crops, the mirror and the colours."""
+        clip = self.clips.clip(draw.clip)
         exact = bool(clip.truth)
         mirror = bool(rng.random() < self.augment.flip_prob)
         crop, colour = self.augment.crop_matrix(rng), int(rng.integers(2**31))
         if clip.num_frames == 1:
             moved = compose(self.augment.still_matrix(rng), crop)
-            frames = (self._frame(clip, 0), self._frame(clip, 0))
-            source = transform(frames[0], crop, side_px, mirror)
-            target = transform(frames[1], moved, target_px, mirror)
-            driving = target if side_px == target_px else transform(frames[1], moved, side_px, mirror)
+            frame = self._frame(clip, 0)
+            source = transform(frame, crop, side_px, mirror)
+            target = transform(frame, moved, target_px, mirror)
+            driving = target if side_px == target_px else transform(frame, moved, side_px, mirror)
             return self._coloured(Row(source, driving, target, clip.species, False, False, exact, 0.0), colour)
         s, t = (int(i) for i in rng.integers(clip.num_frames, size=2))
         source = transform(self._frame(clip, s), crop, side_px, mirror)
-        found = self._partner(clip, rng) if exact and rng.random() < self.mixture.cross_frac else None
-        if found is None:
+        if draw.partner is None:
             frame = self._frame(clip, t)
             target = transform(frame, crop, target_px, mirror)
             driving = target if side_px == target_px else transform(frame, crop, side_px, mirror)
             return self._coloured(Row(source, driving, target, clip.species, True, False, exact, 0.0), colour)
-        partner, t, u = found
-        target_frame, driving_frame = self._frame(clip, t), self._frame(partner, u)
+        partner = self.clips.clip(draw.partner)
+        native = overlap(clip, partner)
+        moment = native[int(rng.integers(len(native)))]
+        target_frame = self._frame(clip, (moment - clip.start) // clip.stride)
+        driving_frame = self._frame(partner, (moment - partner.start) // partner.stride)
         target = transform(target_frame, crop, target_px, mirror)
         other = self.augment.crop_matrix(rng)
         driving = transform(driving_frame, other, side_px, mirror)
         offset = float(target_frame.pose_deg[2] - driving_frame.pose_deg[2]) + roll_of(crop) - roll_of(other)
         row = Row(source, driving, target, clip.species, True, True, True, -offset if mirror else offset)
         return self._coloured(row, colour)
-
-    def _choose_clip(self, rng: np.random.Generator) -> int:
-        draws = rng.random(4)
-        groups = list(self.groups)
-        groups = _narrow(groups, 0, not draws[0] < self.mixture.real_frac)
-        groups = _narrow(groups, 1, not draws[1] < self.mixture.still_frac)
-        groups.sort()
-        weights = np.array([self.mixture.species[SPECIES[species]] for _, _, species in groups])
-        group = groups[int(np.searchsorted(np.cumsum(weights) / weights.sum(), draws[2], side="right"))]
-        members = self.groups[group]
-        return members[int(draws[3] * len(members))]
-
-    def _partner(self, clip: Clip, rng: np.random.Generator) -> tuple[Clip, int, int] | None:
-        """Another identity in the same performance, and one native frame in both: (partner, our index, its index)."""
-        others = [self.clips[i] for i in self.partners.get(clip.performance, ())]
-        others = [other for other in others if other.identity != clip.identity and _overlap(clip, other)]
-        weights = np.array([self.mixture.drivers.get(SPECIES[other.species], 0.0) for other in others])
-        if not others or weights.sum() == 0:
-            return None
-        # The share belongs to the species, however many of its identities perform.
-        per_species = np.bincount([other.species for other in others], minlength=len(SPECIES))
-        weights = weights / per_species[[other.species for other in others]]
-        other = others[int(rng.choice(len(others), p=weights / weights.sum()))]
-        native = _overlap(clip, other)
-        frame = native[int(rng.integers(len(native)))]
-        return other, (frame - clip.start) // clip.stride, (frame - other.start) // other.stride
 
     def _frame(self, clip: Clip, index: int) -> Frame:
         truth = clip.truth
@@ -228,24 +180,11 @@ class PairSampler:
         return row._replace(source=frames[0], driving=frames[1], target=frames[-1])
 
 
-def _narrow(groups: list[tuple[bool, bool, int]], field_index: int, wanted: bool) -> list[tuple[bool, bool, int]]:
-    """The groups with the wanted property, or all when none has it."""
-    return [group for group in groups if group[field_index] == wanted] or groups
-
-
-def _overlap(a: Clip, b: Clip) -> range:
-    """Native frames that both clips hold; empty when their strides differ."""
-    if a.stride != b.stride or (a.start - b.start) % a.stride:
-        return range(0)
-    stop = min(a.start + a.num_frames * a.stride, b.start + b.num_frames * b.stride)
-    return range(max(a.start, b.start), stop, a.stride)
-
-
 def stack(rows: Sequence[Row], side_px: int) -> Batch:
     """Rows -> tensors."""
 
     def images(frames: list[Frame]) -> Tensor:
-        return torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2).float().div_(255)
 
     def annotation(frames: list[Frame]) -> Annotation:
         return Annotation(

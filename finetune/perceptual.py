@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finetune.losses import feature_matching
+from finetune.teachers.network_file import fill_from_file
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,6 +26,8 @@ class FeatureNet(Protocol):
     summary: str
     """One line for the log: what it is and where it comes from."""
     layer_weights: Sequence[float]
+    is_stand_in: bool
+    """Whether a net that is given by path (the puppet teacher) takes its place."""
 
     def __call__(self, image: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """RGB in 0-1 -> one feature map per layer."""
@@ -39,6 +42,7 @@ class OrientedFilters(nn.Module):
     """
 
     summary = "stand-in: fixed oriented filters at 3 sizes (no VGG file given)"
+    is_stand_in = True
 
     filters: Tensor
     mixing: Tensor
@@ -96,6 +100,7 @@ class Vgg19(nn.Module):
     """
 
     layer_weights = VGG_WEIGHTS
+    is_stand_in = False
     mean: Tensor
     std: Tensor
 
@@ -103,17 +108,11 @@ class Vgg19(nn.Module):
         super().__init__()
         from torchvision.models import vgg19
 
-        path = Path(path).expanduser()
-        if not path.is_file():
-            raise ValueError(
-                f"recipe.features.path={path} does not exist; give torchvision's vgg19-dcbb9e9d.pth, or use the "
-                "offline stand-in with recipe/features=filters"
-            )
         net = vgg19(weights=None)
-        try:
-            net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:
-            raise ValueError(f"{path} is not torchvision's VGG-19 file ({str(error)[:80]}); give another") from error
+        fill_from_file(
+            net, path, "features.path",
+            "torchvision's VGG-19 file vgg19-dcbb9e9d.pth, or use the offline stand-in with features=filters",
+        )  # fmt: skip
         features = net.features
         assert isinstance(features, nn.Sequential)
         begins = (0, *VGG_SLICES[:-1])

@@ -1,12 +1,10 @@
 """The stitching recipe: a finished base -> the modules that hold the shoulders still and set eyes and lips.
 
 Appearance, motion, warping and generator are frozen (LivePortrait 3.3); only the three correction networks learn, from
-cross-identity and cross-species pairs. A ruler of openings is trained first, on puppets, and stays frozen afterwards.
+cross-identity and cross-species pairs. Openings are measured on the output by a ruler that is trained beforehand.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -14,73 +12,76 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune.landmarks import OpeningRuler, opening_loss
-from finetune.losses import row_mean
+from finetune.drivers import HUMAN, Drawn, Driving, draw_drivers, driven_keypoints, rows
+from finetune.landmarks import OpeningRuler, load_ruler
+from finetune.lessons import joined, lesson_loss, lessons_of
 from finetune.optimiser import Optimiser
 from finetune.pairs import Batch
 from finetune.recipe import Precision, Recipe
-from lp_models import LivePortrait, posed_keypoints, source_keypoints
+from finetune.stitching_objective import Asked, Poses, StitchingObjective, ask, retarget_terms, stitch_terms
+from lp_models import LivePortrait, load_pretrained, resolve_weights, source_keypoints
 from lp_models.geometry import Motion
 
-TERMS = ("stitch", "stitch_size", "eyes", "eyes_size", "eyes_still", "lips", "lips_size", "lips_still")
-SHOULDERS = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class StitchingObjective:
-    """Weights and target ranges; the fields are the `recipe.objective` options."""
-
-    weights: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(TERMS, 1.0))
-    eye_range: Sequence[float] = (0.0, 0.8)
-    """Wanted eye openings are drawn from here (LivePortrait 3.3)."""
-    lip_range: Sequence[float] = (0.0, 0.8)
-    lip_zero_frac: float = 0.2
-    """Share of rows whose lips should close: exactly 0."""
-    border_frac: float = 0.06
-    """Outer frame of the crop that counts as shoulders where no mask is known."""
-
-    def __post_init__(self) -> None:
-        if unknown := sorted(set(self.weights) - set(TERMS)):
-            raise ValueError(f"recipe.objective.weights has no term {unknown[0]!r}; there are {', '.join(TERMS)}")
-
-
-class Poses(NamedTuple):
-    """Keypoints of one step, all without gradient."""
-
-    source: Float[Tensor, "B K 3"]
-    driven: Float[Tensor, "B K 3"]
-    """The source moved by another row's picture: another individual, often another species."""
+FROZEN = ("appearance", "motion", "warping", "generator")
 
 
 class StitchingModule(Recipe):
-    """One step of the three correction networks."""
+    """One step of the three correction networks.
+
+    Args:
+        model: a trained base; its own correction networks are the start, untrained (zero) ones included.
+        objective: terms, weights, ranges.
+        optimiser: of the correction networks.
+        driving: who drives whom, and how.
+        ruler: file of a trained ruler (`python -m finetune.ruler_training`); "" trains one here first.
+        ruler_steps: steps of that training, on rows with truth; part of max_steps.
+        ruler_lr: its learning rate.
+        start_from: weights (name or directory) whose correction networks are the start instead of the model's own.
+        precision: auto, fp32 or bf16.
+        seed: of the draws.
+        features: unused; the same call builds every recipe.
+
+    Raises:
+        ValueError: `ruler` or `start_from` cannot be read or does not fit the model.
+    """
 
     kind = "stitching"
     needs_labels = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the recipe's parts, all by name)
         self,
         model: LivePortrait,
         objective: StitchingObjective,
         optimiser: Optimiser,
+        driving: Driving | None = None,
+        ruler: str = "",
         ruler_steps: int = 400,
         ruler_lr: float = 2e-3,
+        start_from: str = "",
         precision: Precision = "auto",
         seed: int = 0,
         features: object = None,
     ) -> None:
+        start = start_corrections(model, start_from)
         super().__init__(model, optimiser, precision, seed)
-        del features  # the same call builds every recipe; this one compares no features
-        self.objective, self.ruler_steps, self.ruler_lr = objective, ruler_steps, ruler_lr
-        self.ruler = OpeningRuler()
-        for part in ("appearance", "motion", "warping", "generator"):
+        del features
+        self.objective, self.driving, self.start = objective, driving or Driving(), start
+        self.ruler = load_ruler(Path(ruler)) if ruler else OpeningRuler()
+        self.ruler_path, self.ruler_steps, self.ruler_lr = ruler, 0 if ruler else ruler_steps, ruler_lr
+        for part in FROZEN:
             model.get_submodule(part).requires_grad_(False)
 
     def announce(self) -> list[str]:
         """What is used and what is absent."""
+        measured = (
+            f"openings are measured by the ruler {self.ruler_path}" if self.ruler_path else
+            f"openings are measured by a ruler that is trained in the first {self.ruler_steps} steps, where truth is "
+            "(few of those have wide-open lips: recipe.ruler=FILE from `python -m finetune.ruler_training` is better)"
+        )  # fmt: skip
         return [
             "frozen: appearance, motion, warping, generator; learning: stitching, eyes, lips",
-            f"openings are measured by our ruler, trained on rows with truth in the first {self.ruler_steps} steps",
+            f"start of the correction networks: {self.start}",
+            measured,
             "shoulders: exact masks on rows with labels; elsewhere what lies below and around the face",
         ]
 
@@ -100,7 +101,8 @@ class StitchingModule(Recipe):
         if self.step < self.ruler_steps:
             terms = self._ruler_step(ruler, batch)
         else:
-            lr = self.optimiser.set_rates(networks.optimizer, self.step - self.ruler_steps, self._own_steps)
+            own_steps = max(1, self.max_steps - self.ruler_steps)
+            lr = self.optimiser.set_rates(networks.optimizer, self.step - self.ruler_steps, own_steps)
             terms = self.terms(batch)
             total = torch.stack([self.objective.weights.get(name, 0.0) * value for name, value in terms.items()]).sum()
             self.check({**terms, "total": total})
@@ -114,28 +116,16 @@ class StitchingModule(Recipe):
             self.ema.update(self.model, max(0, self.step - self.ruler_steps))
         self.last_terms = {name: value.detach() for name, value in terms.items()}
 
-    @property
-    def _own_steps(self) -> int:
-        return max(1, self.max_steps - self.ruler_steps)
-
     def _frozen_statistics(self) -> None:
         """Frozen networks keep their batch statistics too."""
-        for part in ("appearance", "motion", "warping", "generator"):
+        for part in FROZEN:
             self.model.get_submodule(part).eval()
 
     def _ruler_step(self, opt: LightningOptimizer, batch: Batch) -> dict[str, Tensor]:
         self.ruler.requires_grad_(True)
-        weight = batch.has_truth.float()
-        losses = []
-        for image, truth in ((batch.source, batch.source_truth), (batch.driving, batch.driving_truth)):
-            # A jitter of the points: on outputs they are known only approximately.
-            points = truth.points + 0.008 * torch.randn_like(truth.points)
-            losses.append(opening_loss(self.ruler(image, points), truth.eye_open, truth.lip_open, weight))
-        # Blur as generated frames have it.
-        soft = F.interpolate(F.avg_pool2d(batch.source, 2), scale_factor=2.0, mode="bilinear")
-        seen = self.ruler(soft, batch.source_truth.points)
-        losses.append(opening_loss(seen, batch.source_truth.eye_open, batch.source_truth.lip_open, weight))
-        loss = torch.stack(losses).mean()
+        pictures = ((batch.source, batch.source_truth), (batch.driving, batch.driving_truth))
+        given = joined([lessons_of(image, truth, batch.has_truth) for image, truth in pictures])
+        loss = lesson_loss(self.ruler, given, self._draw())
         self.check({"ruler": loss})
         opt.zero_grad()
         self.manual_backward(loss)
@@ -143,105 +133,89 @@ class StitchingModule(Recipe):
         opt.step()
         return {"ruler": loss}
 
+    def _draw(self) -> torch.Generator:
+        """This step's random numbers: the same whether or not the run was interrupted."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+
     @torch.no_grad()
-    def poses(self, batch: Batch, driver: int = 1) -> tuple[Float[Tensor, "B C D H W"], Poses]:
-        """The source volumes and keypoints; each source is driven by the driving picture `driver` rows before."""
+    def poses(self, batch: Batch, drawn: Drawn) -> tuple[Tensor, Poses]:
+        """Source volumes [B, C, D, H, W], and keypoints of the sources and of the sources driven by other rows.
+
+        A driver is another row's individual from its source to its target picture, which always show the same one.
+        """
+        target = sized(batch.target, batch.source.shape[-1])
         with self.autocast():
             volume = self.model.appearance(batch.source)
-            own: Motion = self.model.motion(batch.source)
-            other: Motion = self.model.motion(batch.driving.roll(driver, dims=0))
-        rotation = other.rotation()
-        driven = posed_keypoints(own.canonical, rotation, other.delta, own.scale, other.shift)
+            both: Motion = self.model.motion(torch.cat((batch.source, target)))
+        both = Motion(*(value.float() for value in both))
+        own, later = (Motion(*(value.chunk(2)[part] for value in both)) for part in (0, 1))
+        is_human = batch.species == HUMAN
+        driven = driven_keypoints(own, rows(own, drawn.partner), rows(later, drawn.partner), is_human, drawn)
         return volume, Poses(source_keypoints(own), driven)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """All terms, unweighted."""
+        """All terms, unweighted: two passes without gradient (undriven, driven), two with it (stitched, retargeted)."""
         self.ruler.requires_grad_(False)
-        volume, poses = self.poses(batch)
-        with torch.no_grad(), self.autocast():
-            kept = self.model.drive(volume, poses.source, poses.source).float()
-        side = kept.shape[-1]
-        shoulders = shoulder_mask(batch, side, self.objective.border_frac)
-        found = self._stitch_terms(volume, poses, kept, shoulders)
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        return found | self._retarget_terms(volume, poses, kept, batch, draw)
-
-    def _stitch_terms(
-        self, volume: Tensor, poses: Poses, kept: Tensor, shoulders: Float[Tensor, "B 1 S S"]
-    ) -> dict[str, Tensor]:
-        """L_st = |(I_st - I_recon) shoulders|_1 + w |Delta_st|_1 (LivePortrait Eq. 5): only shoulders are compared."""
-        stitched = self.model.stitching.stitch(poses.source, poses.driven)
+        draw = self._draw()
+        drawn = draw_drivers(batch.species, self.driving, draw)
+        volume, poses = self.poses(batch, drawn)
+        asked = self._ask(batch, draw)
+        corrections = self.model.stitching
+        eyes = corrections.retarget_eyes(poses.source, torch.cat((asked.now_eyes, asked.eyes), dim=1))
+        lips = corrections.retarget_lips(poses.source, torch.cat((asked.now_lips, asked.lips), dim=1))
+        retarget = eyes * asked.sets_eyes[:, None, None] + lips * asked.sets_lips[:, None, None]
+        retargeted = poses.source + retarget
+        driven = torch.where(drawn.retargeted[:, None, None], retargeted.detach(), poses.driven)
+        stitched = corrections.stitch(poses.source, driven)
+        twice = torch.cat((volume, volume))
+        from_source = torch.cat((poses.source, poses.source))
         with self.autocast():
-            image = self.model.drive(volume, poses.source, stitched).float()
-        difference = ((image - kept).abs() * shoulders).sum(dim=(1, 2, 3)) / (3 * shoulders.sum(dim=(1, 2, 3)) + 1e-6)
-        return {"stitch": difference.mean(), "stitch_size": (stitched - poses.driven).abs().mean()}
+            with torch.no_grad():
+                kept, moved = self.model.drive(twice, from_source, torch.cat((poses.source, driven))).float().chunk(2)
+            held, opened = self.model.drive(twice, from_source, torch.cat((stitched, retargeted))).float().chunk(2)
+        found = stitch_terms(self.objective, batch, kept, moved, held, stitched - driven)
+        return found | retarget_terms(self.ruler, batch, kept, opened, asked, eyes, lips)
 
-    def _retarget_terms(
-        self, volume: Tensor, poses: Poses, kept: Tensor, batch: Batch, draw: torch.Generator
-    ) -> dict[str, Tensor]:
-        """L_eyes, L_lip: the opening measured on the output is the wanted one, the rest of the face stays."""
-        num, points = len(kept), batch.source_truth.points
-        with torch.no_grad():
-            now = self.ruler(kept, points)
-        low, high = self.objective.eye_range
-        wanted_eyes = (torch.rand(num, 1, generator=draw) * (high - low) + low).to(kept.device)
-        low, high = self.objective.lip_range
-        wanted_lips = torch.rand(num, 1, generator=draw) * (high - low) + low
-        closes = torch.rand(num, 1, generator=draw) < self.objective.lip_zero_frac
-        wanted_lips = torch.where(closes, torch.zeros(()), wanted_lips).to(kept.device)
-        delta_eyes = self.model.stitching.retarget_eyes(poses.source, torch.cat((now.eyes, wanted_eyes), dim=1))
-        delta_lips = self.model.stitching.retarget_lips(poses.source, torch.cat((now.lips, wanted_lips), dim=1))
-        with self.autocast():
-            eyes_image = self.model.drive(volume, poses.source, poses.source + delta_eyes).float()
-            lips_image = self.model.drive(volume, poses.source, poses.source + delta_lips).float()
-        eyes, lips = self.ruler(eyes_image, points), self.ruler(lips_image, points)
-        side = kept.shape[-1]
-        beside_eyes = 1 - feature_mask(points[:, :2], points, side, 0.62)
-        beside_lips = 1 - feature_mask(points[:, 3:].mean(dim=1, keepdim=True), points, side, 0.8)
-        everyone = torch.ones(num, device=kept.device)
-        return {
-            "eyes": row_mean((eyes.eyes - wanted_eyes).abs().mean(dim=1), everyone),
-            "eyes_size": delta_eyes.abs().mean(),
-            "eyes_still": ((eyes_image - kept).abs() * beside_eyes).mean(),
-            "lips": row_mean((lips.lips - wanted_lips).abs().mean(dim=1), everyone),
-            "lips_size": delta_lips.abs().mean(),
-            "lips_still": ((lips_image - kept).abs() * beside_lips).mean(),
-        }
+    @torch.no_grad()
+    def _ask(self, batch: Batch, draw: torch.Generator) -> Asked:
+        """Conditions as at inference: the openings of the source *picture*, known or read."""
+        read, truth = self.ruler(batch.source, batch.source_truth.points), batch.source_truth
+        known = batch.has_truth[:, None]
+        eyes, lips = torch.where(known, truth.eye_open, read.eyes), torch.where(known, truth.lip_open, read.lips)
+        return ask(self.objective, eyes, lips, draw)
 
     def preview(self, batch: Batch) -> Tensor:
-        """Stitched frames, each source driven by its own row."""
+        """Stitched frames: each source moves as its own target does."""
         with torch.no_grad():
-            volume, poses = self.poses(batch, driver=0)
+            own = torch.arange(len(batch.source), device=batch.source.device)
+            no = torch.zeros(len(own), dtype=torch.bool, device=own.device)
+            volume, poses = self.poses(batch, Drawn(own, no, torch.ones(len(own), device=own.device), no))
             stitched = self.model.stitching.stitch(poses.source, poses.driven)
             with self.autocast():
                 return self.model.drive(volume, poses.source, stitched).float()
 
 
-def shoulder_mask(batch: Batch, side_px: int, border_frac: float) -> Float[Tensor, "B 1 S S"]:
-    """1 on shoulders: the labels where known; elsewhere the lower part of what lies well outside the face.
+def start_corrections(model: LivePortrait, start_from: str) -> str:
+    """Copy the correction networks of other weights into the model, if any are named; says what the start is.
 
-    There the face is an ellipse through the five points, and shoulders are what is below the mouth and outside it, with
-    the lower border of the crop.
+    Raises:
+        ValueError: the weights are missing or their correction networks have other sizes.
     """
-    labels = F.interpolate((batch.source_labels == SHOULDERS).float()[:, None], size=(side_px, side_px), mode="nearest")
-    points = batch.source_truth.points
-    centre = points.mean(dim=1)
-    eye_distance = (points[:, 0] - points[:, 1]).norm(dim=1).clamp(min=0.05)
-    at = (torch.arange(side_px, device=points.device) + 0.5) / side_px
-    x, y = at[None, None, :] - centre[:, 0, None, None], at[None, :, None] - centre[:, 1, None, None]
-    outside = (x / 1.35).square() + (y / 1.6).square() > eye_distance[:, None, None].square()
-    below = at[None, :, None] > points[:, 3:, 1].amax(dim=1)[:, None, None]
-    guess = (outside & below) | (at > 1 - border_frac)[None, :, None]
-    known = batch.has_labels[:, None, None, None].float()
-    return known * labels + (1 - known) * guess.float()[:, None]
+    if start_from:
+        found = load_pretrained(resolve_weights(start_from)).stitching.state_dict()
+        own = model.stitching.state_dict()
+        shapes = [{name: value.shape for name, value in state.items()} for state in (found, own)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"recipe.start_from={start_from}: its correction networks have other sizes than those of the model "
+                f"{model.config.name}; leave start_from out"
+            )
+        model.stitching.load_state_dict(found)
+        return start_from
+    trained = any(bool(net.mlp[-1].weight.any()) for net in model.stitching.children())  # pyright: ignore
+    return "the weights' own" if trained else "untrained (zero correction)"
 
 
-def feature_mask(
-    centres: Float[Tensor, "B N 2"], points: Float[Tensor, "B 5 2"], side_px: int, reach: float
-) -> Float[Tensor, "B 1 S S"]:
-    """1 within `reach` eye distances of any centre."""
-    radius = reach * (points[:, 0] - points[:, 1]).norm(dim=1).clamp(min=0.05)
-    at = (torch.arange(side_px, device=points.device) + 0.5) / side_px
-    x = at[None, None, None, :] - centres[:, :, 0, None, None]
-    y = at[None, None, :, None] - centres[:, :, 1, None, None]
-    return ((x.square() + y.square()) < radius[:, None, None, None].square()).any(dim=1, keepdim=True).float()
+def sized(image: Float[Tensor, "B 3 H H"], side_px: int) -> Float[Tensor, "B 3 S S"]:
+    """Targets have the generator's side; networks read the model's own."""
+    return image if image.shape[-1] == side_px else F.interpolate(image, (side_px, side_px), mode="area")

@@ -101,14 +101,17 @@ class FolderSource:
         path = Path(self.manifest)
         path = path if path.exists() else root / self.manifest
         try:
-            with path.open(newline="", encoding="utf-8") as handle:
+            with path.open(newline="", encoding="utf-8-sig") as handle:
                 rows = list(csv.DictReader(handle))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise SourceError(f"source.manifest {path} cannot be read as CSV ({error})") from error
         columns = rows[0].keys() if rows else set()
         if missing := {"path", *(self.only or {})} - set(columns):
-            raise SourceError(f"source.manifest {path} has no column {', '.join(sorted(missing))}")
-        for row in rows:
+            there = f"it has {', '.join(map(str, columns))}" if columns else "it is empty"
+            raise SourceError(f"source.manifest {path} has no column {', '.join(sorted(missing))}; {there}")
+        for number, row in enumerate(rows, start=2):
+            if not row["path"]:
+                raise SourceError(f"source.manifest {path}, line {number} has no path; mend or remove it")
             if any(row[column] != str(value) for column, value in (self.only or {}).items()):
                 continue
             said = row.get("species", "")

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_pipeline.adapters.folder import MediaFile
+from data_pipeline.clock import Clock
 from data_pipeline.crop import crop_transform, invert, move_points
 from data_pipeline.detect import box_iou
 from data_pipeline.records import (
@@ -40,6 +41,13 @@ class Look:
     every: int
     """Without known heads, the detector sees every n-th frame."""
     use_known: bool = True
+    clock: Clock | None = None
+    """When frames are shown; None: evenly, at the stated rate."""
+    _by_frame: dict[int, list[KnownHead]] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for head in self.heads:
+            self._by_frame.setdefault(head.frame, []).append(head)
 
     @property
     def heads(self) -> tuple[KnownHead, ...]:
@@ -52,28 +60,27 @@ class Look:
         span = self.file.span
         if span is None:
             return 0, None
-        rate = 1.0 if span.unit == "frames" else self.media.fps
-        stop = None if np.isinf(span.stop) else round(span.stop * rate)
-        return round(span.start * rate), stop
+        if span.unit == "frames":
+            return round(span.start), None if np.isinf(span.stop) else round(span.stop)
+        clock = self.clock or Clock(fps=self.media.fps, is_variable=False, times_s=np.zeros(0))
+        return clock.frame_at(span.start), None if np.isinf(span.stop) else clock.frame_at(span.stop)
 
     def wants(self, number: int) -> bool:
         """Whether heads are looked for in this frame."""
         first, stop = self.frames
         if number < first or (stop is not None and number >= stop):
             return False
-        if self.heads:
-            return any(head.frame == number for head in self.heads)
-        return (number - first) % self.every == 0
+        return number in self._by_frame if self._by_frame else (number - first) % self.every == 0
 
     def needs_detector(self, number: int) -> bool:
         """False where the annotations give all points."""
-        here = [head for head in self.heads if head.frame == number]
+        here = self._by_frame.get(number, [])
         return not here or any(head.points_xy is None for head in here)
 
     def resolve(self, number: int, found: Sequence[Detection]) -> list[Detection]:
         """The heads of a frame: known ones where there are, else those that the detector found in the region."""
         found = [replace(d, frame=number) for d in found]
-        here = [head for head in self.heads if head.frame == number]
+        here = self._by_frame.get(number, [])
         if here:
             return [d for head in here if (d := _detection(head, found)) is not None]
         region = _region(self.file.span, self.media)

@@ -3,23 +3,27 @@
 A member is written whole or not at all. Names that lead out of the cache, links and devices are never written.
 """
 
+import errno
 import hashlib
 import json
-import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_pipeline.adapters.folder import MediaFile, SourceError
 from data_pipeline.adapters.walk import picked, species_named
-from data_pipeline.whole_file import shown, whole_file
+from data_pipeline.whole_file import WriteError, shown, whole_file, write_errors
 
 MEDIA = {"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "mp4", "m4v", "mov", "mkv", "webm", "avi"}
 _TARS = (".tar", ".tar.gz", ".tgz")
 _INDEX = "members.json"
 _END_BYTES = 1024
+_BLOCK_BYTES = 1 << 20
+_NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EILSEQ, errno.EINVAL}
+"""What the operating system says of names, not of the disk."""
 _MAX_JSON_BYTES = 10_000_000
 
 
@@ -96,7 +100,9 @@ class WebdatasetSource:
             with tarfile.open(tar, "r:*") as stream:
                 for info in stream:
                     self._member(stream, info, folder, media, about, problems)
-        except (tarfile.TarError, EOFError, OSError) as error:
+                while stream.fileobj and stream.fileobj.read(_BLOCK_BYTES):
+                    pass  # a compressed tar's checksum stands at its end
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             problems.append(("", "tar cut short", f"{shown(tar)} breaks off ({error}); what came before is used"))
         else:
             if tar.suffix == ".tar" and not _has_end(tar):
@@ -130,11 +136,34 @@ class WebdatasetSource:
             if info.size > self.max_member_bytes:
                 problems.append((info.name, "member too large", f"{info.size} bytes; raise source.max_member_bytes"))
                 return
-            target = folder.joinpath(*place.parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(target) as aside, aside.open("wb") as handle:
-                shutil.copyfileobj(source, handle)
-            media[str(place)] = key
+            if said := _take_out(source, folder.joinpath(*place.parts)):
+                problems.append((info.name, "name cannot be used", said))
+            else:
+                media[str(place)] = key
+
+
+def _take_out(source: Any, target: Path) -> str:  # noqa: ANN401
+    """Write a member's bytes; what is wrong with its name, or nothing."""
+    try:
+        _write(source.read, target)
+    except WriteError as error:
+        if getattr(error.__cause__, "errno", None) in _NAME_ERRORS:
+            return str(error)
+        raise  # a full disk is not the tar's fault
+    return ""
+
+
+def _write(read: Callable[[int], bytes], target: Path) -> None:
+    """Copy a member; what goes wrong with reading it stays apart from what goes wrong with writing."""
+    with whole_file(target) as aside:
+        with write_errors(target):
+            handle = aside.open("wb")
+        with handle:
+            while block := read(_BLOCK_BYTES):
+                with write_errors(target):
+                    handle.write(block)
+            with write_errors(target):
+                handle.flush()
 
 
 def _record(data: bytes) -> Mapping[str, Any]:

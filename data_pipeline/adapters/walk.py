@@ -27,14 +27,14 @@ def walk(root: Path) -> tuple[list[Path], list[MediaFile]]:
     Linked folders are followed, each real folder once, so that a link to a parent ends.
 
     Returns:
-        the files, and one problem for each folder that cannot be opened.
+        the files, and one problem for each folder that cannot be opened and each link that leads nowhere.
     """
     found: list[Path] = []
     problems: list[MediaFile] = []
     seen: set[tuple[int, int]] = set()
 
     def refuse(error: OSError) -> None:
-        what = f"{error.strerror or error}; check its rights"
+        what = f"{shown(Path(error.filename or root))}: {error.strerror or error}; check its rights"
         problems.append(MediaFile(path=Path(error.filename or root), problem="folder unreadable", detail=what))
 
     for place, folders, names in os.walk(root, followlinks=True, onerror=refuse):
@@ -44,8 +44,15 @@ def walk(root: Path) -> tuple[list[Path], list[MediaFile]]:
             continue
         seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(place, name) for name in names if not name.startswith(".") and not name.endswith(SIDECARS)]
-        found += [path for path in paths if path.suffix.lower() not in NOT_MEDIA and path.is_file()]
+        for name in names:
+            path = Path(place, name)
+            if name.startswith(".") or name.endswith(SIDECARS) or path.suffix.lower() in NOT_MEDIA:
+                continue
+            if path.is_file():
+                found.append(path)
+            elif path.is_symlink() and not path.exists():
+                what = f"{shown(path)} leads to nothing, or to itself; mend or remove the link"
+                problems.append(MediaFile(path=path, problem="broken link", detail=what))
     return sorted(found, key=lambda p: p.as_posix()), problems
 
 

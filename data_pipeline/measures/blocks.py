@@ -1,5 +1,6 @@
 """Grey source pixels -> how strongly the 8 x 8 blocks of JPEG and old video codecs stand out."""
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -23,13 +24,15 @@ def blockiness(grey: UInt8[np.ndarray, "H W"]) -> float:
     """
     if min(grey.shape) < 4 * BLOCK_PX:
         return 1.0
-    picture = grey.astype(np.float32)
-    return float(min(_along(picture), _along(picture.T)))
+    # Every other line is enough: the steps are averaged along the lines.
+    return float(min(_along(grey[::2]), _along(np.ascontiguousarray(grey[:, ::2].T))))
 
 
 def _along(picture: np.ndarray) -> float:
-    step = np.abs(np.diff(picture, axis=1))
-    beyond = np.abs(step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2).mean(axis=0)
+    step = cv2.absdiff(picture[:, 1:], picture[:, :-1])
+    # Twice the second difference, in whole numbers.
+    kernel = np.array([[-1, 2, -1]], np.float32)
+    beyond = np.abs(cv2.filter2D(step, cv2.CV_16S, kernel)[:, 1:-1]).mean(axis=0)
     usable = len(beyond) // BLOCK_PX * BLOCK_PX
     by_offset = beyond[:usable].reshape(-1, BLOCK_PX).mean(axis=0)
     usual = float(np.median(by_offset))

@@ -37,12 +37,13 @@ def change_grey(greys: list[np.ndarray]) -> float:
         greys: u8[H,W], evenly spread over the clip.
 
     Returns:
-        Mean absolute grey levels of the most different picture, 0 to 255; 0 for a still.
+        Mean absolute grey levels of the most different one of every other picture, 0 to 255; 0 for a still.
     """
     if len(greys) < 2:
         return 0.0
     size = (_COMPARED_PX, _COMPARED_PX)
-    greys = [cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in greys]
+    few = [*greys[:-1:2], greys[-1]]
+    greys = [cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in few]
     first = greys[0]
     corners = cv2.goodFeaturesToTrack(first, _FEATURES, 0.02, 3)
     return max(_left_over(first, other, corners) for other in greys[1:])

@@ -1,5 +1,6 @@
 """Five points -> how far a head is turned away, tilted, and how frontal it looks for its species."""
 
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -48,4 +49,4 @@ def pose(points: Float32[np.ndarray, "T 5 2"], species: Species) -> Pose:
     ratio = np.minimum(spread / length, 10.0)
     frontal = np.minimum(ratio / FRONTAL_EYE_RATIO[species], 1.0) * np.maximum(1 - yaw / 2, 0.0)
     lean = np.degrees(np.arctan2(-down[:, 0].mean(), down[:, 1].mean()))
-    return Pose(float(np.median(yaw)), float(lean), float(np.median(ratio)), float(np.median(frontal)))
+    return Pose(median(yaw.tolist()), float(lean), median(ratio.tolist()), median(frontal.tolist()))

@@ -34,14 +34,16 @@ def text_frac(greys: list[UInt8[np.ndarray, "S S"]]) -> float:
     joined = cv2.morphologyEx(strokes, cv2.MORPH_CLOSE, np.ones((1, _JOIN_PX), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=4)
     mean = np.mean(greys, axis=0)
-    covered = sum(_area(stats[i], mean, joined) for i in range(1, count))
+    height, width, pixels = stats[:, 3], stats[:, 2], stats[:, 4]
+    is_line = (height >= _LOWEST_PX) & (height <= _HIGHEST_PX) & (width >= _NARROWEST * height)
+    is_line &= pixels >= _FILLED * width * height
+    covered = sum(_area(stats[i], mean) for i in range(1, count) if is_line[i])
     return float(covered / joined.size)
 
 
-def _area(stat: np.ndarray, mean: np.ndarray, joined: np.ndarray) -> int:
-    x, y, width, height, pixels = (int(value) for value in stat)
-    if not _LOWEST_PX <= height <= _HIGHEST_PX or width < _NARROWEST * height or pixels < _FILLED * width * height:
-        return 0
+def _area(stat: np.ndarray, mean: np.ndarray) -> int:
+    """Of a group that has the shape of a line of writing, if it has its strokes too."""
+    x, y, width, height = (int(value) for value in stat[:4])
     patch = mean[y : y + height, x : x + width]
     ink = patch > (patch.min() + patch.max()) * _LEVEL_FRAC
     crossings = np.abs(np.diff(ink.astype(np.int8), axis=1)).sum(axis=1)

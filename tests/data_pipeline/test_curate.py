@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,13 @@ from PIL import Image
 
 from data_pipeline.adapters.folder import FolderSource, SourceError
 from data_pipeline.crop import Cropper
-from data_pipeline.curate import FileWorker, Summary, curate
+from data_pipeline.curate import FILES, FileWorker, Summary, curate
 from data_pipeline.curation import Curation
 from data_pipeline.dedup import NearDuplicates
 from data_pipeline.executors.local import LocalExecutor
 from data_pipeline.quality import QualityGate
 from data_pipeline.report import write_report
-from data_pipeline.shards import ShardWriter, read_samples
+from data_pipeline.shards import ShardError, ShardWriter, read_samples
 from data_pipeline.shots import ShotSplitter
 from data_pipeline.split import Splitter
 from data_pipeline.track import TrackLinker
@@ -58,7 +59,8 @@ def run(ball_detector):
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    """All but the seconds that each file took."""
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.name != FILES}
 
 
 def test_every_input_ends_as_samples_or_a_drop(run, folder: Path, tmp_path: Path) -> None:
@@ -157,33 +159,58 @@ def test_a_wrong_source_is_told(folder: Path, source: dict, said: str) -> None:
         FolderSource(**({"path": str(folder)} | source))()
 
 
-def _double(job: int) -> int:
-    return 2 * job
-
-
-def _dies_on_three(job: int) -> int:
-    import os
-
-    if job == 3:
-        os._exit(9)
-    return 2 * job
-
-
-def _lost(job: int) -> int:
-    return -job
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_takes_only_its_job_with_it() -> None:
-    results = dict(LocalExecutor(workers=2)(_dies_on_three, [1, 2, 3, 4, 5], _lost))
-    assert results == {1: 2, 2: 4, 3: -3, 4: 8, 5: 10}
-
-
-def test_one_worker_needs_no_processes() -> None:
-    assert dict(LocalExecutor(workers=1)(_double, [1, 2], _lost)) == {1: 2, 2: 4}
-
-
 def test_drops_are_one_json_object_a_line(run, folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "out")
     entries = [json.loads(line) for line in (tmp_path / "out" / "drops.jsonl").read_text().splitlines()]
     assert all(set(entry) == {"key", "stage", "reason", "detail"} for entry in entries)
+
+
+def test_every_input_file_has_a_row_of_what_it_cost(run, folder: Path, tmp_path: Path) -> None:
+    summary = run(folder, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out" / FILES).read_text().splitlines()]
+    assert len(rows) == summary.num_files
+    by_name = {Path(row["key"]).name: row for row in rows}
+    assert list(by_name) == sorted(by_name)
+    assert (by_name["ball.mp4"]["frames"], by_name["ball.mp4"]["media_s"]) == (24, pytest.approx(0.96))
+    assert (by_name["broken.mp4"]["media_s"], by_name["broken.mp4"]["drops"]) == (0.0, 1)
+    assert (by_name["still 0.png"]["seconds"], by_name["still 0.png"]["drops"]) == (0.0, 1), "a copy of another"
+    assert sum(row["samples"] for row in rows) == 6, "the near-duplicate is one of them"
+    assert list(summary.seconds) == ["looking", "curating", "duplicates", "packing"]
+    assert (summary.num_done, summary.media_s) == (7, pytest.approx(0.96))
+    before = (tmp_path / "out" / FILES).read_bytes()
+    again = run(folder, tmp_path / "out")
+    assert (again.num_done, again.media_s) == (0, 0.0)
+    assert (tmp_path / "out" / FILES).read_bytes() == before, "times are kept with the results"
+
+
+def test_the_largest_files_are_begun_first(run, folder: Path, tmp_path: Path, monkeypatch) -> None:
+    sizes: list[int] = []
+
+    def noting(self, work, jobs, lost):
+        sizes.extend(job.size_bytes for job in jobs)
+        yield from ((job, work(job)) for job in jobs)
+
+    monkeypatch.setattr(LocalExecutor, "__call__", noting)
+    run(folder, tmp_path / "out")
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+
+
+def test_a_damaged_result_is_named_with_what_to_do(run, folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out")
+    result = max((tmp_path / "out" / ".work").glob("*.tar"), key=lambda path: path.stat().st_size)
+    result.write_bytes(result.read_bytes()[:700])
+    with pytest.raises(ShardError, match=f"{result.name} is damaged; delete it"):
+        run(folder, tmp_path / "out")
+
+
+def test_names_of_bytes_that_are_no_text_go_through(run, tmp_path: Path, head_picture) -> None:
+    root = tmp_path / "odd"
+    root.mkdir()
+    for number, name in enumerate((b"new\nline.png", b"bytes\xe9\xff.png")):
+        Image.fromarray(head_picture(seed=number + 5, radius=40 - 9 * number)).save(root / "x.png")
+        (root / "x.png").rename(os.fsdecode(os.path.join(os.fsencode(root), name)))  # noqa: PTH118
+    summary = run(root, tmp_path / "out")
+    assert summary.manifest["samples"] + len(summary.drops) == 2
+    keys = [json.loads(line)["key"] for line in (tmp_path / "out" / FILES).read_text().splitlines()]
+    assert sorted(os.fsencode(Path(key).name) for key in keys) == [b"bytes\xe9\xff.png", b"new\nline.png"]

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -28,6 +29,16 @@ def test_a_finder_that_sees_nothing_has_no_recall() -> None:
     }  # fmt: skip
 
 
-def test_unknown_options_are_told() -> None:
-    with pytest.raises(ValueError, match="pupets"):
-        main(["pupets=3"])
+def test_pairs_that_nobody_could_tell_apart_count_as_wrong_in_the_strict_precision() -> None:
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(0, 255, (9, 9, 3), np.uint8), (192, 192), interpolation=cv2.INTER_CUBIC)[None]
+    found = measure(plant(iter([("a", scene), ("b", scene)])), NearDuplicates(), clips=False)
+    assert (found.precision, found.wrong) == (1.0, [])
+    assert found.recall == 1.0
+    assert found.strict_precision == pytest.approx(42 / (42 + 49), abs=0.02), "7 + 7 samples, all alike"
+
+
+@pytest.mark.parametrize(("words", "said"), [(["pupets=3"], "pupets"), (["puppets=0"], "nothing to plant")])
+def test_mistakes_are_told(words: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        main(words)

@@ -30,3 +30,11 @@ def test_slow_work_is_reported_with_rate_and_time_left(monkeypatch: pytest.Monke
 def test_quick_work_says_nothing(capsys) -> None:
     list(track(range(3)))
     assert capsys.readouterr().err == ""
+
+
+def test_a_second_measure_is_shown_per_second(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    clock = iter(6.0 * i for i in range(200))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    list(track(range(1, 5), what="curating", unit="files", weigh=lambda item: 30.0 * item, weight_unit="media s"))
+    said = capsys.readouterr().err.splitlines()
+    assert "curating: 2/4 files, 0.2/s, 7.5 media s/s, 0:12 left" in said

@@ -1,70 +1,21 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from data_pipeline.candidates import Candidate, candidate, read_candidates, write_candidates
-from data_pipeline.quality import QualityGate
-from data_pipeline.records import Quality, Sample
+from data_pipeline.candidates import read_candidates, write_candidates
 from data_pipeline.requalify import REJECTED, funnel_lines, gate_of, requalify, what_if
-from data_pipeline.shards import (
-    ShardError,
-    ShardWriter,
-    read_manifest,
-    read_samples,
-    shard_paths,
-    to_members,
-    write_tar,
-)
-
-GATE = QualityGate()
-SHARPNESS = {0: 20.0, 1: 40.0, 2: 60.0, 3: 80.0, 4: 10.0, 5: 12.0}
-"""Samples 4 and 5 fail the default of 15."""
-
-
-def sample(number: int) -> Sample:
-    return Sample(
-        key=f"{number:016x}-000000-0",
-        split="train",
-        species="cat" if number % 2 else "dog",
-        kind="image",
-        frames=np.full((1, 32, 32, 3), 30 * number, np.uint8),
-        points=np.zeros((1, 5, 2), np.float32),
-        source_from_crop=np.float32([[[2, 0, 3], [0, 2, 4]]]),
-        start=0,
-        fps=0.0,
-        source_id=f"{number:016x}",
-        identity=f"animal-{number}",
-        performance="",
-        licence="CC0",
-        origin="here",
-        quality=Quality(
-            min_side_px=99.0, sharpness=SHARPNESS[number], luminance=120.0, contrast=40.0,
-            motion_px=0.0, coverage_frac=1.0, score=0.9,
-        ),
-    )  # fmt: skip
-
-
-def line(number: int) -> Candidate:
-    one = sample(number)
-    return candidate(one, f"pets/{number}.jpg#frame0", False, GATE.reasons(one.quality, 32, 1, False))
+from data_pipeline.shards import ShardError, read_manifest, read_samples, shard_paths, write_tar
+from tests.data_pipeline.candidate_folder import GATE, line, sample, worked, write_folder
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """Four samples in two shards, two candidates left out, their members in .work."""
-    out = tmp_path / "shards"
-    (out / ".work").mkdir(parents=True)
-    groups = [(json.loads(to_members(sample(i))["json"]), to_members(sample(i))) for i in range(4)]
-    ShardWriter(max_samples=2)(out, groups, {"config": {"curation": {"gate": asdict(GATE)}}})
-    write_candidates(out, [line(i) for i in range(6)])
-    left_out = [(sample(i).key, to_members(sample(i)) | {"notes": b"{}"}) for i in (4, 5)]
-    write_tar(out / ".work" / f"x{REJECTED}", left_out)
-    return out
+    return write_folder(tmp_path / "shards", [sample(i) for i in range(4)], [sample(4), sample(5)])
 
 
 def keys(folder: Path) -> list[int]:
@@ -81,7 +32,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def test_candidates_survive_their_file(made: Path) -> None:
-    assert read_candidates(made) == [line(i) for i in range(6)]
+    assert read_candidates(made) == [line(sample(i)) for i in range(6)]
     assert [one.reasons for one in read_candidates(made)][3:] == [(), ("too blurred",), ("too blurred",)]
 
 
@@ -135,7 +86,7 @@ def test_without_work_the_candidates_are_named(made: Path, tmp_path: Path) -> No
 
 def test_an_admitted_sample_joins_the_split_of_its_animal(made: Path, tmp_path: Path) -> None:
     astray = replace(sample(5), split="test", identity="animal-1")
-    write_tar(made / ".work" / f"x{REJECTED}", [(astray.key, to_members(astray))])
+    write_tar(made / ".work" / f"x{REJECTED}", [(astray.key, worked(astray))])
     requalify(made, tmp_path / "new", replace(GATE, min_sharpness=11.0))
     assert {one.key: one.split for one in read_samples(tmp_path / "new")}[astray.key] == "train"
     assert list((tmp_path / "new").glob("test-*")) == []
@@ -150,8 +101,8 @@ def test_what_was_taken_down_does_not_come_back(made: Path, tmp_path: Path) -> N
 
 
 def test_a_near_duplicate_stays_left_out(made: Path, tmp_path: Path) -> None:
-    twin = replace(line(5), scores=sample(3).quality, reasons=("near-duplicate",))
-    write_candidates(made, [*(line(i) for i in range(5)), twin])
+    twin = replace(line(sample(5)), scores=sample(3).quality, reasons=("near-duplicate",))
+    write_candidates(made, [*(line(sample(i)) for i in range(5)), twin])
     done = requalify(made, tmp_path / "new", GATE)
     assert (done.admitted, done.missing) == ((), ())
     assert done.funnel["all"]["near-duplicate"] == 1

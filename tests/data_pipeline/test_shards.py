@@ -1,11 +1,13 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_pipeline.records import Quality, Sample
+from data_pipeline.adapters.known import with_landmarks
+from data_pipeline.records import Landmarks, Quality, Sample
 from data_pipeline.shards import (
     ShardError,
     ShardWriter,
@@ -54,6 +56,17 @@ def test_a_sample_survives_the_round_trip(count: int) -> None:
     assert np.array_equal(back.truth["eye_open"], one.truth["eye_open"])
     for name in ("key", "split", "species", "kind", "start", "fps", "identity", "performance", "licence", "quality"):
         assert getattr(back, name) == getattr(one, name)
+
+
+def test_landmarks_come_back_with_what_is_not_known() -> None:
+    points = np.random.default_rng(0).uniform(0, 32, (2, 3, 2)).astype(np.float32)
+    points[1, 2] = np.nan
+    one = replace(sample(3, 2), landmarks=Landmarks(scheme="cat3", points=points))
+    back = from_members(with_landmarks(to_members(one), one)).landmarks
+    assert back is not None
+    assert back.scheme == "cat3"
+    assert np.allclose(back.points, points, atol=0.006, equal_nan=True)
+    assert from_members(to_members(one)).landmarks is None
 
 
 def write(out: Path, samples: list[Sample], **limits: int) -> dict:

@@ -50,3 +50,38 @@ def test_shots_cover_every_frame_once(media: MediaItem) -> None:
 
 def test_thumbnails_are_small() -> None:
     assert thumbnail(np.zeros((100, 60, 3), np.uint8)).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("change", ["brighter", "darker", "clipped", "moved", "noisy"])
+def test_light_and_motion_are_no_cut(media: MediaItem, change: str) -> None:
+    thumbs = scene(8, 60, drift=0).astype(np.float32)
+    late = thumbs[30:]
+    thumbs[30:] = {
+        "brighter": late * 1.5,
+        "darker": late * 0.4,
+        "clipped": late * 2 - 120,
+        "moved": np.roll(late, 2, axis=2),
+        "noisy": late + np.random.default_rng(0).normal(0, 12, late.shape),
+    }[change]
+    assert len(ShotSplitter()(media, np.clip(thumbs, 0, 255).astype(np.uint8))) == 1
+
+
+def test_cuts_in_the_dark_and_near_the_ends_are_found(media: MediaItem) -> None:
+    thumbs = np.concatenate([scene(1, 3), scene(2, 20), scene(3, 20), scene(4, 2)]) // 8
+    assert ShotSplitter(min_frames=2).cuts(thumbs) == [3, 23, 43]
+
+
+def test_of_cuts_that_are_too_near_the_clearest_counts(media: MediaItem) -> None:
+    thumbs = np.concatenate([scene(1, 30), scene(2, 5), scene(3, 30)])
+    assert len(ShotSplitter().cuts(thumbs)) == 1
+    assert ShotSplitter(min_frames=4).cuts(thumbs) == [30, 35]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_very_short_videos_are_one_shot(media: MediaItem, count: int) -> None:
+    shots = ShotSplitter()(media, scene(1, 4)[:count])
+    assert [(s.start, s.stop) for s in shots] == ([(0, count)] if count else [])
+
+
+def test_black_frames_are_one_shot(media: MediaItem) -> None:
+    assert len(ShotSplitter()(media, np.zeros((50, 32, 32, 3), np.uint8))) == 1

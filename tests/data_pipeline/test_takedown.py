@@ -1,8 +1,6 @@
 import datetime
 import hashlib
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,8 @@ import pytest
 from data_pipeline.doctor import doctor
 from data_pipeline.run_lock import RunLockError, run_lock
 from data_pipeline.shards import ShardError, read_manifest, read_samples, to_members, write_tar
-from data_pipeline.takedown import JOURNAL, resume_takedown, takedown, takedown_action
+from data_pipeline.takedown import JOURNAL, takedown, takedown_action
+from tests.data_pipeline.killed import killed_at
 from tests.data_pipeline.shard_folder import contents, sample, write
 
 TODAY = datetime.date(2026, 11, 25)
@@ -131,30 +130,6 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     assert keys(folder) == set(range(6))
 
 
-def killed_at(folder: Path, step: int) -> bool:
-    """Take momo down in a process that is killed at its step-th change of the folder; False: it was done before."""
-    pid = os.fork()
-    if pid == 0:
-        left = [step]
-
-        def deadly(real):
-            def run(*args, **kwargs):
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*args, **kwargs)
-
-            return run
-
-        os.replace = deadly(os.replace)
-        Path.unlink = deadly(Path.unlink)
-        try:
-            takedown(folder, ["momo"], "asked", TODAY)
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-
-
 def test_a_killed_takedown_is_finished_by_the_same_command(tmp_path: Path) -> None:
     whole = folder_of_six(tmp_path / "whole")
     takedown(whole, ["momo"], "asked", TODAY)
@@ -162,7 +137,7 @@ def test_a_killed_takedown_is_finished_by_the_same_command(tmp_path: Path) -> No
     for step in range(30):
         folder = folder_of_six(tmp_path / f"killed-{step}")
         untouched = (folder / "train-00002.tar").read_bytes()
-        if not killed_at(folder, step):
+        if not killed_at(step, lambda folder=folder: takedown(folder, ["momo"], "asked", TODAY)):
             break
         had_journal += (folder / JOURNAL).exists()
         assert (folder / "train-00002.tar").read_bytes() == untouched
@@ -174,15 +149,6 @@ def test_a_killed_takedown_is_finished_by_the_same_command(tmp_path: Path) -> No
         pytest.fail("the takedown never came to its end")
     assert step >= 8
     assert had_journal >= 5
-
-
-def test_a_journal_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    folder = folder_of_six(tmp_path / "s")
-    (tmp_path / "mine.txt").write_text("keep")
-    (folder / JOURNAL).write_text(json.dumps({"delete": ["../mine.txt"], "replace": [], "remove": []}))
-    with pytest.raises(ShardError, match="leads out"):
-        resume_takedown(folder)
-    assert (tmp_path / "mine.txt").exists()
 
 
 def test_the_action_reads_a_list_and_tells_what_went(tmp_path: Path, capsys) -> None:

@@ -142,3 +142,44 @@ def test_the_exported_file_reads_frames_like_the_network(weights: Path, tmp_path
     np.testing.assert_allclose(top.box_xyxy, expected.box_xyxy, atol=0.05)
     with pytest.raises(ValueError, match="multiple of 32"):
         export_onnx(weights, tmp_path / "y.onnx", 50, {})
+
+
+@pytest.fixture
+def coco_model(tmp_path: Path) -> Path:
+    """A box model with random weights and COCO's names, as anybody's yolo11n.pt has them."""
+    from data_pipeline.yolo import quiet_ultralytics
+
+    quiet_ultralytics()
+    import yaml
+    from ultralytics import YOLO
+    from ultralytics.utils import ROOT
+
+    model = YOLO("yolo11n.yaml")
+    model.model.names = yaml.safe_load((ROOT / "cfg/datasets/coco.yaml").read_text())["names"]
+    model.save(tmp_path / "coco.pt")
+    return tmp_path / "coco.pt"
+
+
+def test_a_coco_model_is_mapped_by_name_or_number_and_asks_for_allow_boxes(coco_model: Path) -> None:
+    frame = [np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)]
+    with pytest.raises(ValueError, match=r"allow_boxes=true"):
+        UltralyticsDetector(weights=coco_model, side_px=64, threshold=0.0)(frame)
+    by_name = UltralyticsDetector(weights=coco_model, side_px=64, threshold=0.0, max_iou=1.0, allow_boxes=True)
+    by_number = UltralyticsDetector(
+        weights=coco_model, species={15: "cat", "16": "dog"}, side_px=64, threshold=0.0, max_iou=1.0, allow_boxes=True
+    )
+    assert all(d.point_scores.max() == 0 for d in by_name(frame)[0])
+    by_number(frame)
+    assert by_name._species_of == {0: "human", 15: "cat", 16: "dog"}
+    assert by_number._species_of == {15: "cat", 16: "dog"}
+
+
+def test_classes_are_told_when_none_fits() -> None:
+    from data_pipeline.yolo import classes_of
+
+    with pytest.raises(ValueError, match=r"it has 0 wolf, 1 fox: set them by name or number"):
+        classes_of({0: "wolf", 1: "fox"}, {"cat": "cat"}, Path("w.pt"))
+    unchecked = getattr(classes_of, "__wrapped__", classes_of)  # without the types that tests check first
+    with pytest.raises(ValueError, match="names lion; choose from"):
+        unchecked({0: "wolf"}, {"wolf": "lion"}, Path("w.pt"))
+    assert classes_of({0: "1", 1: "0"}, {0: "cat", 1: "dog"}, Path("w.pt")) == {0: "dog", 1: "cat"}

@@ -2,20 +2,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from safetensors.torch import save_file
 
 from finetune.augment import Augment
 from finetune.base_module import BaseModule
 from finetune.checkpoints import CheckpointError, Checkpoints
+from finetune.cli import build
 from finetune.datamodule import PairData
 from finetune.discriminator import PatchDiscriminator
+from finetune.lora import Lora
 from finetune.objective import Guidance, Objective, forward_pass
-from finetune.optimiser import Optimiser, Stage
+from finetune.optimiser import MovingAverage, Optimiser, Stage
 from finetune.pairs import Mixture
 from finetune.perceptual import OrientedFilters, Vgg19, perceptual
 from finetune.recipe import TrainingDivergedError
 from finetune.run import Schedule, run
+from finetune.teachers.puppet_net import PuppetNet
 from lp_models import LivePortrait, LivePortraitConfig, load_pretrained
 from lp_models.geometry import driven_keypoints
+from tests.finetune.rows import CAT, DOG, HUMAN, batch
 
 WEIGHTS = {
     "reconstruction": 20.0, "perceptual": 10.0, "gan": 0.1, "feature_matching": 1.0, "equivariance": 10.0,
@@ -25,7 +31,7 @@ CPU = {"accelerator": "cpu", "devices": 1}
 GUIDANCE = Guidance(ties=(((11,), (68,), (37, 38)), ((14,), (48,), (48,))))
 
 
-def module(weights=None, gan_from=0, lr=1e-3, stages=(), **options):
+def module(weights=None, gan_from=0, lr=1e-3, stages=(), recipe=None, **options):
     torch.manual_seed(0)
     model = LivePortrait(LivePortraitConfig.named("tiny"))
     return BaseModule(
@@ -34,10 +40,13 @@ def module(weights=None, gan_from=0, lr=1e-3, stages=(), **options):
         Optimiser(lr=lr, warmup_steps=2, ema_decay=0.9, **options),
         features=OrientedFilters(scales=1),
         discriminator=PatchDiscriminator(width=4, max_width=8, num_layers=2),
+        face_discriminator=PatchDiscriminator(width=4, max_width=8, num_layers=2),
+        lip_discriminator=PatchDiscriminator(width=4, max_width=8, num_layers=2),
         gan_from_step=gan_from,
         precision="fp32",
         stages=stages,
         seed=1,
+        **(recipe or {}),
     )
 
 
@@ -72,10 +81,18 @@ def test_loss_falls_on_one_batch(shards):
     assert totals[-1] < 0.6 * totals[0]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(shards, tmp_path):
-    whole, _ = train(shards, tmp_path / "whole", 6)
+EVERYTHING_ON = {
+    "weights": WEIGHTS | {"gan_face": 0.1, "gan_lip": 0.1, "guard": 1.0, "flip": 1.0, "perceptual_face": 1.0},
+    "stages": [{"until": 2, "train": ["motion", "generator"], "module_lr": {"motion": 0.5}}],
+    "recipe": {"lora": Lora(modules=["motion"], rank=2), "accumulate": 3, "r1": 0.01, "r1_every": 2},
+}
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING_ON], ids=["plain", "everything"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(shards, tmp_path, options):
+    whole, _ = train(shards, tmp_path / "whole", 6, **options)
     schedule = Schedule(max_steps=6, log_every=2, grid_every=0, checkpoint_every=2)
-    first = module()
+    first = module(**options)
     first.max_steps = 6
     stopper = _StopAfter(3)
     from finetune import run as run_module
@@ -88,15 +105,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(shards, tmp_path)
         run_module.fit = original
     assert outcome.stopped_early
     assert outcome.step == 3
-    second = module()
+    second = module(**options)
+    if second.guard is not None:
+        # The folder that the run started from has changed: the checkpoint still knows the first start.
+        with torch.no_grad():
+            second.guard.motion.detector.fc_exp.bias.add_(1.0)
     outcome = run(second, data(shards), schedule, tmp_path / "cut", CPU)
     assert (outcome.resumed_from, outcome.step, outcome.stopped_early) == (3, 6, False)
     for (name, a), b in zip(whole.model.state_dict().items(), second.model.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     for name, value in whole.ema.values.items():
         assert torch.equal(value, second.ema.values[name]), name
-    for a, b in zip(whole.discriminator.parameters(), second.discriminator.parameters(), strict=True):
-        assert torch.equal(a, b)
+    for name, helper in whole.helpers().items():
+        for a, b in zip(helper.state_dict().values(), second.helpers()[name].state_dict().values(), strict=True):
+            assert torch.equal(a, b), name
 
 
 class _StopAfter(__import__("lightning").Callback):
@@ -257,6 +279,74 @@ def test_schedule_warms_up_and_ends_low():
         Optimiser(lr=4.0)
     with pytest.raises(ValueError, match="generater"):
         Optimiser(module_lr={"generater": 1.0})
+
+
+def test_a_stage_scales_rates_beside_the_recipes_own_factors():
+    trained = module(module_lr={"motion": 0.5})
+    optimiser = trained.optimiser.build(trained.model, ("motion", "generator"))
+    trained.optimiser.set_rates(optimiser, 50, 100, {"motion": 0.2})
+    motion, generator = (group["lr"] for group in optimiser.param_groups)
+    assert motion == pytest.approx(0.1 * generator)
+    with pytest.raises(ValueError, match="does not learn there"):
+        Stage(until=1, train=["generator"], module_lr={"motion": 0.1})
+
+
+def test_networks_that_wait_keep_their_batch_statistics(shards, tmp_path):
+    stages = [{"until": 9, "train": ["motion", "generator"]}]
+    trained, _ = train(shards, tmp_path, 2, stages=stages)
+    fresh = module().model.state_dict()
+    moved = {name.split(".")[0] for name, value in trained.model.state_dict().items() if not value.equal(fresh[name])}
+    assert moved == {"motion", "generator"}
+
+
+def test_the_moving_average_is_the_formula():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    average = MovingAverage(net, 0.9)
+    start = net[0].weight.detach().clone()
+    with torch.no_grad():
+        net[0].weight.add_(1.0)
+        net[1].running_mean.add_(2.0)
+        net[1].num_batches_tracked.add_(5)
+    average.update(net, 1000)
+    torch.testing.assert_close(average.values["0.weight"], start + 0.1)
+    torch.testing.assert_close(average.values["1.running_mean"], torch.full((3,), 2.0))
+    assert average.values["1.num_batches_tracked"].item() == 5
+
+
+def test_fused_and_plain_adam_agree():
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        net = torch.nn.ModuleDict({"motion": torch.nn.Linear(4, 4)})
+        optimiser = Optimiser(fused=fused, weight_decay=0.01).build(net, ("motion",))
+        for step in range(3):
+            Optimiser().set_rates(optimiser, step, 10)
+            optimiser.zero_grad()
+            net["motion"](torch.ones(2, 4)).square().sum().backward()
+            optimiser.step()
+        found.append(net["motion"].weight.detach())
+    torch.testing.assert_close(*found)
+
+
+def test_the_animal_recipe_steps_with_a_puppet_teacher_and_says_what_is_absent(tmp_path):
+    torch.manual_seed(0)
+    save_file(PuppetNet().state_dict(), tmp_path / "puppet.safetensors")
+    rows = batch([HUMAN, CAT, DOG], truth=[False, False, True])
+    for path, absent in (("null", True), (tmp_path / "puppet.safetensors", False)):
+        with initialize_config_module(version_base="1.3", config_module="conf"):
+            words = ["recipe=animals", "model=tiny", "data.shards=x", "out=y", f"teachers.puppet.path={path}"]
+            config = compose("finetune", words)
+        model = LivePortrait(LivePortraitConfig.named("tiny"))
+        trained = build(config.recipe)(model=model, features=build(config.features), seed=0)
+        said = trained.announce()
+        assert any("asked for and left out: identity" in line for line in said) is absent
+        assert any("stand-in trained on puppets" in line for line in said) is not absent
+        assert ("perceptual: stand-in: fixed" in said[0]) is absent
+        trained.step = 6000
+        _, terms = trained.terms(rows, adversarial=True)
+        wanted = {name for name, weight in trained.objective.weights.items() if weight}
+        assert wanted - set(terms) == ({"identity"} if absent else set())
+        trained.objective.total(terms).backward()
 
 
 def test_stand_in_features_prefer_the_sharp_and_aligned():

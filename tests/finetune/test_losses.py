@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from finetune import losses
-from finetune.losses import SpatialTransform, Tie
+from finetune.losses import Partners, SpatialTransform, Tie
+from lp_models import LivePortrait, LivePortraitConfig
+from lp_models.geometry import Motion
 
 
 def keypoints(*rows):
@@ -129,3 +131,149 @@ def test_the_warps_shared_grid_bends_like_single_points():
     at = transform(torch.stack((x, y), -1).reshape(1, -1, 2).expand(2, -1, 2)).reshape(2, 12, 12, 2)
     slow = torch.nn.functional.grid_sample(image, at, padding_mode="reflection", align_corners=True)
     assert torch.allclose(transform.warp(image), slow, atol=1e-5)
+
+
+def motion(num=2, seed=0, **changed):
+    draw = torch.Generator().manual_seed(seed)
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=draw)
+
+    values = {
+        "pitch_deg": 10 * noise(num), "yaw_deg": 20 * noise(num), "roll_deg": 10 * noise(num), "shift": noise(num, 3),
+        "delta": 0.1 * noise(num, 5, 3), "scale": 1 + 0.1 * noise(num, 1), "canonical": noise(num, 5, 3),
+    }  # fmt: skip
+    return Motion(**(values | changed))
+
+
+def mirror_image(seen, partners):
+    """What a network that treats left and right alike says of the mirrored picture."""
+    sign, order = torch.tensor([-1.0, 1, 1]), list(range(5))
+    for k, other in zip(*partners, strict=True):
+        order[other] = k
+    return seen._replace(
+        yaw_deg=-seen.yaw_deg, roll_deg=-seen.roll_deg, shift=seen.shift * sign,
+        delta=seen.delta[:, order] * sign, canonical=seen.canonical[:, order] * sign,
+    )  # fmt: skip
+
+
+PAIRS = Partners((0, 1, 2), (1, 0, 2))
+
+
+def test_flip_consistency_is_zero_for_mirrored_motion_and_sees_every_part_of_it():
+    seen = motion()
+    other = mirror_image(seen, PAIRS)
+    assert losses.flip_consistency(seen, other, PAIRS).item() == pytest.approx(0, abs=1e-6)
+    for name in ("pitch_deg", "yaw_deg", "roll_deg", "shift", "delta", "scale", "canonical"):
+        wrong = other._replace(**{name: getattr(other, name) + 0.3})
+        assert losses.flip_consistency(seen, wrong, PAIRS) > 1e-3, name
+    same = seen._replace(yaw_deg=seen.yaw_deg)
+    assert losses.flip_consistency(seen, same, PAIRS) > 0.1
+
+
+def test_flip_consistency_leaves_points_without_partner_and_depth_shift_alone():
+    seen = motion()
+    other = mirror_image(seen, PAIRS)
+    far = other.canonical.clone()
+    far[:, 3:] += 9
+    depth = other.shift + torch.tensor([0.0, 0, 5])
+    wrong = other._replace(canonical=far, shift=depth)
+    assert losses.flip_consistency(seen, wrong, PAIRS).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_network_made_symmetric_is_flip_consistent():
+    raw = LivePortrait(LivePortraitConfig.named("tiny")).motion
+    partners = Partners((11, 13, 14, 15, 16, 17, 12), (15, 16, 17, 11, 13, 14, 12))
+    order, sign = list(range(21)), torch.tensor([-1.0, 1, 1])
+    for k, other in zip(*partners, strict=True):
+        order[other] = k
+
+    def symmetric(image):
+        a, b = raw(image), raw(image.flip(-1))
+        mirrored = b._replace(
+            yaw_deg=-b.yaw_deg, roll_deg=-b.roll_deg, shift=b.shift * sign, delta=b.delta[:, order] * sign,
+            canonical=b.canonical[:, order] * sign,
+        )  # fmt: skip
+        return Motion(*((x + y) / 2 for x, y in zip(a, mirrored, strict=True)))
+
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        even = losses.flip_consistency(symmetric(image), symmetric(image.flip(-1)), partners)
+        uneven = losses.flip_consistency(raw(image), raw(image.flip(-1)), partners)
+    assert even < 1e-5
+    assert uneven > 1e-3
+
+
+def test_guard_is_zero_for_the_same_motion_and_adds_each_difference_once():
+    seen = motion()
+    assert losses.motion_guard(seen, seen).item() == 0
+    assert losses.motion_guard(seen._replace(scale=seen.scale + 0.2), seen).item() == pytest.approx(0.2, rel=1e-4)
+    assert losses.motion_guard(seen._replace(delta=seen.delta - 0.1), seen).item() == pytest.approx(0.1, rel=1e-4)
+    assert losses.motion_guard(seen._replace(canonical=seen.canonical + 1), seen).item() == 0
+    turned = losses.motion_guard(seen._replace(yaw_deg=seen.yaw_deg + 10), seen).item()
+    assert 0.01 < turned < 0.2
+
+
+def test_guard_takes_gradient_from_the_new_side_only():
+    new, old = (motion(delta=torch.zeros(2, 5, 3, requires_grad=True)) for _ in range(2))
+    losses.motion_guard(new._replace(scale=new.scale + 1), old).backward()
+    assert new.delta.grad is not None
+    assert old.delta.grad is None
+
+
+def test_identity_distance_is_zero_for_the_same_direction_and_two_for_the_opposite():
+    there = torch.tensor([[1.0, 0], [0, 2], [3, 3]])
+    everyone = torch.ones(3)
+    assert losses.identity_distance(5 * there, there, everyone).item() == pytest.approx(0, abs=1e-6)
+    assert losses.identity_distance(-there, there, everyone).item() == pytest.approx(2)
+    mixed = torch.tensor([[1.0, 0], [0, -2], [3, 3]])
+    assert losses.identity_distance(mixed, there, torch.tensor([1.0, 0, 1])).item() == pytest.approx(0, abs=1e-6)
+    ours, theirs = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4, requires_grad=True)
+    losses.identity_distance(ours, theirs, torch.ones(2)).backward()
+    assert ours.grad is not None
+    assert theirs.grad is None
+
+
+def test_gradient_penalty_is_half_the_squared_slope_and_reaches_the_weights():
+    weight = torch.tensor(3.0, requires_grad=True)
+    image = torch.rand(2, 3, 4, 4, requires_grad=True)
+    penalty = losses.gradient_penalty([weight * image.sum(dim=(1, 2, 3), keepdim=True)], image)
+    assert penalty.item() == pytest.approx(0.5 * 9 * 48)
+    penalty.backward()
+    assert weight.grad.item() == pytest.approx(3 * 48)
+
+
+def smallest(loss, start, steps=400, lr=0.02):
+    """Where plain descent on a loss ends."""
+    x = start.clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([x], lr=lr)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = lr * (1 - step / steps)
+        optimiser.zero_grad()
+        loss(x).backward()
+        optimiser.step()
+    return x.detach()
+
+
+def test_the_minimum_of_each_loss_is_where_it_should_be():
+    truth = torch.tensor([[10.0, -5, 3]])
+    found = smallest(lambda x: losses.head_pose(x, truth, torch.ones(1)), torch.zeros(1, 3), lr=0.2)
+    torch.testing.assert_close(found, truth, atol=0.05, rtol=0)
+    marks = torch.tensor([[[0.3, 0.7], [0.6, 0.2]]])
+    ties = [Tie((0,), (0,), (0,)), Tie((1,), (1,), (1,))]
+    found = smallest(lambda x: losses.landmark_guidance(x, marks, ties, torch.ones(1)), torch.zeros(1, 2, 3))
+    torch.testing.assert_close(found[..., :2], marks * 2 - 1, atol=0.01, rtol=0)
+    picture = torch.rand(1, 3, 4, 4)
+    weight = torch.ones(1, 1, 4, 4)
+    found = smallest(lambda x: losses.reconstruction(x, picture, weight), torch.full_like(picture, 0.5))
+    torch.testing.assert_close(found, picture, atol=0.02, rtol=0)
+    found = smallest(lambda x: losses.deformation(x), torch.full((1, 4, 3), 0.3))
+    torch.testing.assert_close(found, torch.zeros(1, 4, 3), atol=0.01, rtol=0)
+    close = torch.tensor([[[0.0, 0, 0.1], [0.01, 0, 0.1]]])
+    found = smallest(lambda x: losses.keypoint_prior(x, (), 0.1), close)
+    assert float((found[0, 0] - found[0, 1]).square().sum()) >= 0.099
+    assert abs(float(found[..., 2].mean())) < 0.01
+    wanted = motion()
+    found = smallest(lambda x: losses.motion_guard(wanted._replace(delta=x), wanted), torch.zeros_like(wanted.delta))
+    torch.testing.assert_close(found, wanted.delta, atol=0.01, rtol=0)

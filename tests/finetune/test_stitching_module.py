@@ -1,41 +1,53 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from finetune.augment import Augment
 from finetune.datamodule import PairData
-from finetune.landmarks import OpeningRuler, opening_loss, patches
+from finetune.drivers import Driving
+from finetune.landmarks import OpeningRuler, save_ruler
+from finetune.mixture import Mixture
 from finetune.optimiser import Optimiser
-from finetune.pairs import Mixture
 from finetune.run import Schedule, run
-from finetune.stitching_module import StitchingModule, StitchingObjective, shoulder_mask
-from lp_models import LivePortrait, LivePortraitConfig, load_pretrained
+from finetune.stitching_module import FROZEN, StitchingModule, sized
+from finetune.stitching_objective import StitchingObjective
+from lp_models import LivePortrait, LivePortraitConfig, load_pretrained, save_pretrained
 
 CPU = {"accelerator": "cpu", "devices": 1}
 
 
-def data(shards):
+def data(shards: Path) -> PairData:
     return PairData(
-        shards=shards, batch_size=2, side_px=64, target_scale=2, mixture=Mixture(), augment=Augment(colour=0.0),
+        shards=shards, batch_size=3, side_px=64, target_scale=2, mixture=Mixture(), augment=Augment(colour=0.0),
         with_labels=True,
     )  # fmt: skip
 
 
-def module(**options):
+def module(model: LivePortrait | None = None, **options: object) -> StitchingModule:
     torch.manual_seed(0)
-    model = LivePortrait(LivePortraitConfig.named("tiny"))
     return StitchingModule(
-        model, StitchingObjective(), Optimiser(lr=1e-2, warmup_steps=1, ema_decay=0.0), ruler_steps=2,
-        precision="fp32", **options,
+        model or LivePortrait(LivePortraitConfig.named("tiny")), StitchingObjective(),
+        Optimiser(lr=1e-2, warmup_steps=1, ema_decay=0.0), precision="fp32", **{"ruler_steps": 2, **options},
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp("ruler") / "ruler.safetensors"
+    save_ruler(OpeningRuler(width=8), path)
+    return path
 
 
 def test_only_the_correction_networks_change(shards, tmp_path):
     fresh, trained = module(), module()
-    steps = Schedule(max_steps=5, log_every=1, grid_every=0, checkpoint_every=5)
+    steps = Schedule(max_steps=6, log_every=1, grid_every=0, checkpoint_every=6)
     outcome = run(trained, data(shards), steps, tmp_path, CPU)
-    for part in ("appearance", "motion", "warping", "generator"):
+    for part in FROZEN:
         before, after = (getattr(m.model, part).state_dict() for m in (fresh, trained))
         assert all(torch.equal(before[name], after[name]) for name in before), part
+        assert not any(p.requires_grad or p.grad is not None for p in getattr(trained.model, part).parameters())
     for part in ("stitching", "lip", "eye"):
         before, after = (getattr(m.model.stitching, part).state_dict() for m in (fresh, trained))
         assert all(not torch.equal(before[name], after[name]) for name in before), part
@@ -44,16 +56,67 @@ def test_only_the_correction_networks_change(shards, tmp_path):
     torch.testing.assert_close(loaded.stitching.state_dict(), trained.model.stitching.state_dict())
 
 
-def test_the_ruler_learns_first_and_is_then_frozen(shards, tmp_path):
-    trained = module()
-    steps = Schedule(max_steps=2, log_every=1, grid_every=0, checkpoint_every=5)
-    run(trained, data(shards), steps, tmp_path, CPU)
+def test_without_a_file_the_ruler_learns_first_and_is_then_frozen(shards, tmp_path):
+    trained, fresh = module(), module()
+    run(trained, data(shards), Schedule(max_steps=2, log_every=1, grid_every=0), tmp_path, CPU)
     assert set(trained.last_terms) == {"ruler"}
     ruler = {name: value.clone() for name, value in trained.ruler.state_dict().items()}
+    assert not torch.equal(ruler["eye.opening.weight"], fresh.ruler.state_dict()["eye.opening.weight"])
     again = module()
-    run(again, data(shards), Schedule(max_steps=4, log_every=1, grid_every=0, checkpoint_every=5), tmp_path, CPU)
+    run(again, data(shards), Schedule(max_steps=4, log_every=1, grid_every=0), tmp_path, CPU)
     assert all(torch.equal(ruler[name], value) for name, value in again.ruler.state_dict().items())
     assert "stitch" in again.last_terms
+
+
+def test_a_ruler_from_a_file_is_used_from_the_first_step_and_stays(shards, tmp_path, ruler):
+    trained = module(ruler=str(ruler))
+    before = {name: value.clone() for name, value in trained.ruler.state_dict().items()}
+    run(trained, data(shards), Schedule(max_steps=1, log_every=1, grid_every=0), tmp_path, CPU)
+    assert "stitch" in trained.last_terms
+    assert all(torch.equal(before[name], value) for name, value in trained.ruler.state_dict().items())
+    assert str(ruler) in " ".join(trained.announce())
+
+
+def test_openings_are_those_of_the_source_where_known_and_read_elsewhere(shards, ruler):
+    source = data(shards)
+    source.mixture = Mixture(real_frac=0.5, still_frac=0.0)
+    source.read()
+    assert source.train is not None
+    batch = source.train.batch(0, 12, 64, 128)
+    known = batch.has_truth
+    assert known.any()
+    assert (~known).any()
+    own = module(ruler=str(ruler))
+    own.objective = StitchingObjective(condition_noise=0.0)
+    asked = own._ask(batch, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(asked.now_eyes[known], batch.source_truth.eye_open[known])
+    read = own.ruler(batch.source, batch.source_truth.points)
+    torch.testing.assert_close(asked.now_lips[~known], read.lips[~known])
+
+
+def test_rows_without_a_driver_ask_stitching_to_leave_them_alone(shards, ruler):
+    source = data(shards)
+    source.read()
+    assert source.train is not None
+    batch = source.train.batch(0, 3, 64, 128)
+    own = module(ruler=str(ruler), driving=Driving(retarget_frac=1.0))
+    own._frozen_statistics()
+    terms = own.terms(batch)
+    assert terms["stitch"] == terms["stitch_head"] == terms["stitch_size"] == 0  # nothing moves yet
+    driven = module(ruler=str(ruler), driving=Driving(retarget_frac=0.0))
+    driven._frozen_statistics()
+    assert driven.terms(batch)["stitch"] > 0
+
+
+def test_the_recipe_builds_from_its_config():
+    from hydra import compose, initialize_config_module
+    from hydra.utils import instantiate
+
+    with initialize_config_module("conf", version_base="1.3"):
+        config = compose("finetune", ["recipe=stitching", "out=x", "data.shards=x"])
+    built = instantiate(config.recipe)(model=LivePortrait(LivePortraitConfig.named("tiny")), features=None, seed=3)
+    assert built.driving.multiplier == [0.8, 1.6]
+    assert built.objective.weights["stitch_head"] > 0
 
 
 def test_untrained_corrections_are_zero_and_only_the_last_layer_is():
@@ -64,61 +127,36 @@ def test_untrained_corrections_are_zero_and_only_the_last_layer_is():
         linear = [m for m in net.mlp if isinstance(m, torch.nn.Linear)]
         assert not linear[-1].weight.any()
         assert all(layer.weight.any() for layer in linear[:-1])
+    assert "untrained" in " ".join(module().announce())
 
 
-def test_shoulders_come_from_labels_or_lie_below_and_around_the_face(shards):
-    source = data(shards)
-    source.mixture = Mixture(real_frac=0.5, still_frac=0.0)
-    source.read()
-    batch = source.train.batch(0, 16, 64, 128)
-    mask = shoulder_mask(batch, 64, 0.06)
-    known = batch.has_labels
-    assert known.any()
-    assert (~known).any()
-    assert torch.equal(mask[known, 0], (batch.source_labels[known] == 1).float())
-    guess = mask[~known, 0]
-    face = batch.source_truth.points[~known].mean(dim=1)
-    for row, (x, y) in zip(guess, face, strict=True):
-        assert row[int(y * 64), int(x * 64)] == 0
-        assert row[-1].all()
-        assert row[0].sum() == 0
+def test_trained_corrections_are_the_start_and_others_can_be_named(tmp_path):
+    torch.manual_seed(5)
+    other = LivePortrait(LivePortraitConfig.named("tiny"))
+    last = other.stitching.stitching.mlp[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight, std=0.1)
+    save_pretrained(other, tmp_path / "other")
+    own = module(start_from=str(tmp_path / "other"))
+    torch.testing.assert_close(own.model.stitching.state_dict(), other.stitching.state_dict())
+    assert "other" in " ".join(own.announce())
+    kept = module(model=other)
+    assert kept.model.stitching is other.stitching
+    assert "the weights' own" in " ".join(kept.announce())
 
 
-def test_the_ruler_reads_what_is_drawn_and_passes_gradients_to_pixels():
-    torch.manual_seed(0)
-    points = torch.tensor([[[0.3, 0.4], [0.7, 0.4], [0.5, 0.55], [0.4, 0.7], [0.6, 0.7]]]).repeat(16, 1, 1)
-    opening = torch.rand(16, 3) * 0.8
-    image = torch.full((16, 3, 64, 64), 0.8)
-    at = (torch.arange(64) + 0.5) / 64
-    for column, (x, y) in enumerate(((0.3, 0.4), (0.7, 0.4), (0.5, 0.7))):
-        wide = 0.08
-        high = opening[:, column, None, None] * wide
-        inside = ((at[None, None] - x) / wide) ** 2 + ((at[None, :, None] - y) / high.clamp(min=1e-3)) ** 2 < 1
-        image = torch.where(inside[:, None], torch.tensor(0.1), image)
-    ruler = OpeningRuler(width=8)
-    optimiser = torch.optim.Adam(ruler.parameters(), lr=5e-3)
-    for _ in range(70):
-        loss = opening_loss(ruler(image, points), opening[:, :2], opening[:, 2:], torch.ones(16))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert loss.item() < 0.08
-    image.requires_grad_()
-    ruler(image, points).lips.sum().backward()
-    assert image.grad[..., 40:50, 25:40].abs().sum() > 0
-    assert image.grad[..., :10, :10].abs().sum() == 0
+def test_corrections_of_another_size_are_refused(tmp_path):
+    import dataclasses
+
+    small = dataclasses.replace(LivePortraitConfig.named("tiny"), name="small", lip_hidden=(8, 8))
+    save_pretrained(LivePortrait(small), tmp_path / "small")
+    with pytest.raises(ValueError, match="other sizes"):
+        module(start_from=str(tmp_path / "small"))
+    with pytest.raises(ValueError, match="ruler"):
+        module(ruler=str(tmp_path / "none.safetensors"))
 
 
-def test_patches_turn_with_the_line_of_the_eyes():
-    image = torch.rand(1, 3, 64, 64)
-    points = torch.tensor([[[0.35, 0.5], [0.65, 0.5], [0.5, 0.6], [0.45, 0.7], [0.55, 0.7]]])
-    turned = torch.rot90(image, -1, (2, 3))  # clockwise
-    x, y = points[..., 0], points[..., 1]
-    moved = torch.stack((1 - y, x), dim=-1)
-    for before, after in zip(patches(image, points), patches(turned, moved), strict=True):
-        torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
-
-
-def test_unknown_terms_are_refused():
-    with pytest.raises(ValueError, match="stich"):
-        StitchingObjective(weights={"stich": 1.0})
+def test_pictures_are_shrunk_to_the_side_that_is_read():
+    image = torch.rand(1, 3, 8, 8)
+    assert sized(image, 8) is image
+    torch.testing.assert_close(sized(image, 4)[0, 0, 0, 0], image[0, 0, :2, :2].mean())

@@ -1,3 +1,5 @@
+import errno
+import gzip
 import io
 import json
 import tarfile
@@ -8,6 +10,7 @@ from PIL import Image
 
 from data_pipeline.adapters.folder import MediaFile, SourceError
 from data_pipeline.adapters.tars import WebdatasetSource
+from data_pipeline.whole_file import WriteError
 
 
 def jpeg(shade: int) -> bytes:
@@ -90,3 +93,37 @@ def test_wrong_places_are_told(tmp_path: Path) -> None:
     (tmp_path / "in" / "x.tar").write_bytes(b"no tar" * 200)
     with pytest.raises(SourceError, match=r"no usable photo or clip.*tar cut short"):
         run(tmp_path)
+
+
+def test_names_that_no_disk_takes_are_told_and_the_rest_comes_out(shard: Path, tmp_path: Path) -> None:
+    with tarfile.open(shard, "a") as tar:
+        add(tar, "x" * 300 + ".jpg", jpeg(4))
+        add(tar, "b.jpg/inside.jpg", jpeg(5))
+        add(tar, "last.jpg", jpeg(6))
+    files = run(tmp_path)
+    assert sorted(f.problem for f in files if f.problem) == ["name cannot be used"] * 2
+    assert [f.path.read_bytes() for f in files if f.path.name == "last.jpg"] == [jpeg(6)]
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_tar(shard: Path, tmp_path: Path, monkeypatch) -> None:
+    def full(self: Path, mode: str = "r", *args: object, **more: object) -> object:
+        if mode == "wb":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, mode, *args, **more)  # type: ignore[arg-type]
+
+    real = Path.open
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(WriteError, match="the disk is full; free some space"):
+        run(tmp_path)
+
+
+def test_damaged_compression_keeps_what_came_before(shard: Path, tmp_path: Path) -> None:
+    with tarfile.open(shard, "a") as tar:
+        add(tar, "c.jpg", " ".join(str(i * i) for i in range(50_000)).encode())
+    data = bytearray(gzip.compress(shard.read_bytes()))
+    data[len(data) // 2 : len(data) // 2 + 3000] = b"\xff" * 3000
+    shard.unlink()
+    (shard.parent / "0.tar.gz").write_bytes(bytes(data))
+    files = run(tmp_path)
+    assert [f.problem for f in files if f.problem] == ["tar cut short"]
+    assert any(not f.problem for f in files)

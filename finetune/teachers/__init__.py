@@ -1,0 +1,1 @@
+"""Local files -> frozen networks that tell what the truth does not: pose, identity, landmarks, features."""
