@@ -26,6 +26,7 @@ def _curate(config: DictConfig) -> None:
 
     from data_pipeline.curate import FileWorker, remove_work
     from data_pipeline.curate import curate as run
+    from data_pipeline.journal import resume_change
     from data_pipeline.report import write_report
     from data_pipeline.run_lock import run_lock
     from data_pipeline.shards import write_text
@@ -35,6 +36,7 @@ def _curate(config: DictConfig) -> None:
     source, executor = instantiate(config.source), instantiate(config.executor)
     source()  # a wrong path is told before the detector is loaded
     with run_lock(out):
+        resume_change(out)
         write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         detector = instantiate(config.detector, _convert_="all")
         detector([np.zeros((64, 64, 3), np.uint8)])  # a broken one is told before the first file
@@ -59,18 +61,23 @@ def _curate(config: DictConfig) -> None:
 
 def _requalify(config: DictConfig) -> None:
     """Apply other thresholds to the shards of `shards`, writing to `out`."""
+    from data_pipeline.executors.local import num_cores
     from data_pipeline.requalify import funnel_lines, gate_of, requalify
     from data_pipeline.run_lock import run_lock
 
     folder, out = _shards(config), _out(config)
     gate = gate_of(folder, _thresholds())
     with run_lock(out):
-        done = requalify(folder, out, gate)
+        done = requalify(folder, out, gate, workers=num_cores())
     print(funnel_lines(done.funnel))
     print(
         f"\n{out}: {len(done.dropped)} samples dropped, {len(done.admitted)} admitted, "
         f"{len(done.rewritten)} shards rewritten"
     )
+    if done.copies:
+        print(f"{len(done.copies)} would pass, but are near-duplicates of samples that are packed")
+    if done.between:
+        print(f"{len(done.between)} would pass, but resemble samples of two splits")
     for one in done.missing[:_SHOWN]:
         print(f"  not at hand: {one.place}")
     if done.missing:

@@ -94,8 +94,8 @@ class _Examination:
                     "error", "manifest incomplete", MANIFEST, f"the field {name} is missing", "run lp-curate again"
                 )
         if (self.folder / JOURNAL).exists():
-            remedy = "run the takedown again (or any other): it finishes the stopped one first"
-            self.add("error", "takedown unfinished", JOURNAL, "a takedown was stopped half-way", remedy)
+            remedy = "run the same command again: it finishes the stopped one first"
+            self.add("error", "change unfinished", JOURNAL, "a takedown or requalify was stopped half-way", remedy)
         if not (self.folder / ATTRIBUTION).exists():
             self.add("warning", "no attribution", ATTRIBUTION, "the attribution file is missing", "run lp-curate again")
         known = {entry.get("name") for entry in manifest.get("shards", [])}
@@ -103,7 +103,7 @@ class _Examination:
             if path.name not in known:
                 remedy = "loaders that take all tars of a split would read it: remove it, or curate again"
                 self.add("error", "unlisted shard", path.name, "the manifest does not know this tar", remedy)
-        for path in sorted([*self.folder.glob("*.part"), *self.folder.glob("*.takedown")]):
+        for path in sorted(self.folder.glob("*.part")):
             self.add("note", "left over", path.name, "a stopped run left this behind", "remove it")
 
     def shard(self, entry: Mapping[str, Any]) -> None:

@@ -89,7 +89,7 @@ def _trimmed(frames: Frames, rng: np.random.Generator) -> Copy:
     return frames[start : start + length]
 
 
-_STILL: dict[str, Change] = {
+STILL_CHANGES: dict[str, Change] = {
     "re-encoded": _encoded,
     "resized": _resized,
     "cropped": _cropped,
@@ -97,8 +97,8 @@ _STILL: dict[str, Change] = {
     "colour shifted": _shifted,
     "cropped, mirrored, re-encoded": lambda f, r: _encoded(_mirrored(_cropped(f, r), r), r),
 }
-_CLIP: dict[str, Change] = {
-    **_STILL,
+CLIP_CHANGES: dict[str, Change] = {
+    **STILL_CHANGES,
     "trimmed": _trimmed,
     "2x faster": lambda f, r: _encoded(_at_rate(f, 2.0), r),
     "slower": lambda f, r: _encoded(_at_rate(f, float(r.uniform(0.5, 0.7))), r),
@@ -154,7 +154,7 @@ def plant(originals: Iterator[tuple[str, Frames]], seed: int = 0, every: int = 1
         if number % (4 * every) > 3:
             continue
         rng = np.random.default_rng([seed, *origin.encode()])
-        changes = _STILL if len(frames) == 1 else _CLIP
+        changes = STILL_CHANGES if len(frames) == 1 else CLIP_CHANGES
         made = [("original", frames), *((name, change(frames, rng)) for name, change in changes.items())]
         for n, (variant, copy) in enumerate(made):
             key = f"{origin}/{n:02d}"

@@ -199,13 +199,17 @@ class _Upright:
         from av.video.reformatter import VideoReformatter
 
         self._convert = VideoReformatter()
+        self._matrix: np.ndarray | None = None
+        self._is_first = True
 
     def __call__(self, frame: Any) -> UInt8[np.ndarray, "H W 3"]:  # noqa: ANN401
         pixels = self._convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        if matrix is not None:
-            pixels = _turned(pixels, np.frombuffer(matrix, np.int32)[:5])
-        return np.ascontiguousarray(pixels)
+        if self._is_first:
+            # Asking ties frame and side data into a cycle: asked of every frame, 400 MB of 1080p wait to be collected.
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if matrix is None else np.frombuffer(matrix, np.int32)[:5].copy()
+            self._is_first = False
+        return np.ascontiguousarray(pixels if self._matrix is None else _turned(pixels, self._matrix))
 
 
 def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:

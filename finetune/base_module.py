@@ -19,6 +19,7 @@ from finetune.objective import Cuts, Objective
 from finetune.optimiser import EVERYTHING, TRAINED, Optimiser, Stage
 from finetune.pairs import Batch
 from finetune.perceptual import FeatureNet
+from finetune.quick_networks import quicken
 from finetune.recipe import Precision, Recipe
 from finetune.recompute import recompute
 from finetune.teachers.panel import TeacherFiles
@@ -72,6 +73,8 @@ class BaseModule(Recipe):
         self.guard = FrozenMotion(model.motion) if objective.weight("guard") else None
         self.lora = None if lora is None else lora.build(model)
         self._open: Stage | None = None
+        # Before the networks are wrapped: the same sums in another order.
+        quicken(self)
         recompute(model, recompute_modules)
         for part in compile_modules:
             # In place: names of the state dict stay what they are.

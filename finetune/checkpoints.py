@@ -68,8 +68,8 @@ class Checkpoints:
             # torch's writer tells of the system's complaint in its own words; the system's own is its cause.
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             raise CheckpointError(
-                f"{path} could not be written ({' '.join(str(reason).split())[:120]}); free some space and run the same "
-                f"command again: it goes on from {self._before(step)}"
+                f"{path} could not be written ({' '.join(str(reason).split())[:120]}); free some space and run the "
+                f"same command again: it goes on from {self._before(step)}"
             ) from error
         for old in self.found()[self.keep :]:
             old.unlink()
@@ -80,7 +80,7 @@ class Checkpoints:
         return f"the checkpoint before ({rest[0].name})" if rest else "the beginning"
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest usable state, or None in a fresh folder. Damaged files get the ending `.damaged`.
+        """The newest usable state, or None in a fresh folder.
 
         Raises:
             CheckpointError: there are files, and none can be read.
@@ -101,7 +101,7 @@ class Checkpoints:
         return None
 
     def set_aside_newer(self, step: int) -> None:
-        """Give the files of later steps, which could not be read, the ending `.damaged`: they must not count as kept."""
+        """Give files of later steps, which could not be read, the ending `.damaged`: they must not count as kept."""
         for path in self.found():
             if path > self.path(step):
                 os.replace(path, path.with_name(path.name + ".damaged"))  # noqa: PTH105  (a rename, whole or not)

@@ -29,7 +29,8 @@ INTERRUPTED = 130
 def main(config: DictConfig) -> None:
     """Entry point."""
     outcome = train_once(config)
-    if outcome.stopped_early:
+    # Only the first process: whoever started several takes another one's code for a failure, and ends the first.
+    if outcome.stopped_early and outcome.is_first:
         sys.exit(INTERRUPTED if outcome.signal_number == signal.SIGINT else PREEMPTED)
 
 
@@ -73,7 +74,7 @@ def train_once(config: DictConfig) -> "Outcome":
     suit(data, model, module)
     data.read()
     probe = build(config.probe) if config.get("probe") else None
-    lines = [f"data: {data.train.describe()}", *absent(data, world), *module.announce()]
+    lines = [f"data: {data.train.describe()}", *sharing(data, world), *module.announce()]
     lines += [] if probe is None else probe.prepare(module, data, out)
     say("\n".join(lines))
     loggers = [build(config.logger)(save_dir=str(out))] if config.get("logger") else None
@@ -96,23 +97,17 @@ def settings(config: DictConfig) -> dict[str, str]:
     return settings_of(named, shard_provenance(Path(config.data.shards))["manifest_sha256"])
 
 
-def absent(data: "PairData", world: int) -> list[str]:
-    """What the shards do not hold of what was asked for, and how many processes share them."""
-    from data_pipeline.records import SPECIES
-
+def sharing(data: "PairData", world: int) -> list[str]:
+    """How several processes share the shards."""
     assert data.train is not None
-    wanted = [name for name, share in data.mixture.species.items() if share > 0]
-    present = {SPECIES[number] for number in data.train.species}
-    missing = [name for name in wanted if name not in present]
-    lines = [f"not in the shards: {', '.join(missing)}; the others share their rows"] if missing else []
-    if world > 1:
-        lines.append(f"{world} processes, {data.batch_size} rows each")
-        shards = len(data.train.clips.index.paths)
-        if shards < world:
-            lines.append(f"fewer shards ({shards}) than processes: some read parts of the same file")
-        told = data.train.of_rank(0, world).describe().split("; ")
-        lines += [part for part in told if part.startswith("fewer")]
-    return lines
+    if world == 1:
+        return []
+    lines = [f"{world} processes, {data.batch_size} rows each"]
+    shards = len(data.train.clips.index.paths)
+    if shards < world:
+        lines.append(f"fewer shards ({shards}) than processes: some read parts of the same file")
+    told = data.train.of_rank(0, world).describe().split("; ")
+    return lines + [part for part in told if part.startswith("fewer")]
 
 
 def report(outcome: "Outcome", max_steps: int, kind: str, config: DictConfig) -> None:

@@ -41,7 +41,7 @@ class LossScale:
 
     @torch.no_grad()
     def unscale(self, parameters: Iterable[nn.Parameter]) -> bool:
-        """Divide gradients by the factor; where one is not finite, take them all away. Returns whether they are there."""
+        """Divide gradients by the factor; take all away where one is not finite. Returns whether they are there."""
         slopes = [(p, p.grad) for p in parameters if p.grad is not None]
         for _, slope in slopes:
             slope.div_(self.value)

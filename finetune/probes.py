@@ -74,7 +74,9 @@ class Overfit(Probe):
             ValueError: the recipe has no such term.
         """
         if self.term not in self.module.last_terms:
-            raise ValueError(f"probe.term={self.term} is not computed; the terms are {', '.join(self.module.last_terms)}")
+            raise ValueError(
+                f"probe.term={self.term} is not computed; the terms are {', '.join(self.module.last_terms)}"
+            )
         value = float(self.module.last_terms[self.term])
         if value < self._lowest:
             self._lowest, self._lowest_step = value, self.module.step
@@ -92,7 +94,9 @@ class Overfit(Probe):
                 f"overfit: {self.term} did not fall below {self.below:g} in {self.module.step} steps (lowest "
                 f"{self._lowest:.4g} at step {self._lowest_step}); give more max_steps, or look for what does not learn"
             )
-        return [f"overfit: {self.term} is {self._lowest:.4g} at step {self._lowest_step}, below {self.below:g}: it learns"]
+        return [
+            f"overfit: {self.term} is {self._lowest:.4g} at step {self._lowest_step}, below {self.below:g}: it learns"
+        ]
 
 
 @dataclass(kw_only=True, eq=False)

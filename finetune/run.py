@@ -35,6 +35,9 @@ HARMLESS = (
 )
 """Lightning's advice that does not apply to loaders kept in memory and to our own logging."""
 
+RANK_STRIDE = 104_729
+"""Between the seeds of two processes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -180,7 +183,7 @@ def is_first() -> bool:
     """Whether this is the first of all processes, also before they know each other."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    return rank_zero_only.rank == 0
+    return rank_zero_only.rank == 0  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def say(text: str) -> None:
@@ -189,7 +192,7 @@ def say(text: str) -> None:
         print(text, flush=True)  # noqa: T201
 
 
-def _guarded_fit(  # noqa: PLR0913  (fit's parts, and where the last good state is)
+def _guarded_fit(
     module: Recipe, data: PairData, callbacks: list[lightning.Callback], options: Mapping[str, Any],
     loggers: list[Logger] | None, checkpoints: Checkpoints,
 ) -> lightning.Trainer:  # fmt: skip
@@ -201,9 +204,7 @@ def _guarded_fit(  # noqa: PLR0913  (fit's parts, and where the last good state 
             f"the last good state is {found[0]}: run again from there with resume=force and" if found
             else "there is no checkpoint yet: run again with"
         )  # fmt: skip
-        raise TrainingDivergedError(
-            f"{error}; {where} a lower recipe.optimiser.lr or recipe.precision=fp32"
-        ) from error
+        raise TrainingDivergedError(f"{error}; {where} a lower recipe.optimiser.lr or recipe.precision=fp32") from error
 
 
 def save_ruler(values: Mapping[str, Tensor], folder: Path) -> None:
@@ -229,6 +230,8 @@ class _Start(lightning.Callback):
                 f"the processes read checkpoints of different steps ({', '.join(map(str, steps))}); out= must be one "
                 "folder that all machines share"
             )
+        # Random warps are drawn from the seed and the step: each process draws its own.
+        self.module.seed += trainer.global_rank * RANK_STRIDE
         if self.state is None:
             return
         self.module.load_optimisers(self.state)

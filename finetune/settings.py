@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 FREE = (
-    "out", "resume", "max_steps", "log_every", "grid_every", "grid_rows", "peak_tflops", "checkpoint_every", "keep_last",
-    "keep_best", "logger", "trainer", "probe", "data.workers", "data.shards",
+    "out", "resume", "max_steps", "log_every", "grid_every", "grid_rows", "peak_tflops", "checkpoint_every",
+    "keep_last", "keep_best", "logger", "trainer", "probe", "data.workers", "data.shards",
 )  # fmt: skip
-"""Options that may change from one start to the next. `max_steps` moves the end of the learning-rate schedule, as asked."""
+"""Options that may change from one start to the next; `max_steps` moves the end of the learning rates with it."""
 
 Settings = Mapping[str, str]
 

@@ -18,7 +18,7 @@ class Several:
     """
 
     kind: Literal["ddp", "fsdp"] = "ddp"
-    """ddp: every process holds everything. fsdp: weights, gradients and optimiser states of the networks are divided."""
+    """ddp: every process holds everything. fsdp: the networks' weights, gradients and optimiser states are divided."""
     timeout_s: int = 600
     """A process that waits this long for another one gives up: a run whose other half died does not hang."""
     backend: str | None = None
@@ -53,13 +53,21 @@ def trainer_options(given: Mapping[str, Any], environ: Mapping[str, str] = os.en
     Args:
         given: the `trainer` options without `threads`; `strategy` is a Several, a name that Lightning knows, or absent.
         environ: the process' environment.
+
+    Raises:
+        ValueError: a GPU is asked for, and there is none.
     """
     options = dict(given)
+    if options.get("accelerator") in ("gpu", "cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("trainer.accelerator=gpu needs a GPU, and torch sees none; take trainer=cpu")
     if "TORCHELASTIC_RUN_ID" in environ:
         options["devices"] = int(environ["LOCAL_WORLD_SIZE"])
         options["num_nodes"] = int(environ["WORLD_SIZE"]) // options["devices"]
     elif int(environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_ID" in environ:
-        from lightning.pytorch.plugins.environments import SLURMEnvironment
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
         options["num_nodes"] = int(environ["SLURM_NNODES"])
         options["devices"] = int(environ["SLURM_NTASKS"]) // options["num_nodes"]

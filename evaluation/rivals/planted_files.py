@@ -50,7 +50,7 @@ def write_copies(folder: Path, puppets: int, media: Path | None, seed: int = 0, 
             continue
         rng = np.random.default_rng([seed, *origin.encode()])
         is_clip = len(frames) > 1
-        changes = planted._CLIP if is_clip else planted._STILL
+        changes = planted.CLIP_CHANGES if is_clip else planted.STILL_CHANGES
         for n, variant in enumerate(["original", *changes]):
             copy = frames if variant == "original" else changes[variant](frames, rng)
             path = folder / f"{number:04d}-{n:02d}.{'mp4' if is_clip else 'png'}"

@@ -26,7 +26,14 @@ from tests.finetune.ranks import exit_codes, on_ranks
 from tests.finetune.rows import module as tiny_module
 
 # The sums of these are means over rows that are alike: the mean over processes is the mean over all rows.
-ROW_MEANS = {"reconstruction": 20.0, "perceptual": 10.0, "gan": 0.1, "feature_matching": 1.0, "prior": 1.0, "delta": 1.0}
+ROW_MEANS = {
+    "reconstruction": 20.0,
+    "perceptual": 10.0,
+    "gan": 0.1,
+    "feature_matching": 1.0,
+    "prior": 1.0,
+    "delta": 1.0,
+}
 EVERYTHING = ROW_MEANS | {
     "gan_face": 0.1, "gan_lip": 0.1, "equivariance": 10.0, "pose": 0.3, "guide": 10.0, "agreement": 1.0, "flip": 1.0,
 }  # fmt: skip
@@ -128,6 +135,7 @@ def everything(rank: int, shards: Path, out: Path, steps: int, curve: Curve | No
     return totals, {name: value for name, value in trained.training_state()["model"].items() if "running" not in name}
 
 
+@pytest.mark.slow
 def test_all_processes_have_the_same_weights_and_resuming_goes_on_bit_for_bit(shards, tmp_path):
     """Stages, several backward passes a step, three judges: other parameters are unused at each of them."""
     (first, weights), (second, others) = on_ranks(2, everything, shards, tmp_path / "whole", 6)
@@ -207,13 +215,15 @@ def separate_folders(rank: int, shards: Path, out: Path) -> Any:
 def divided(rank: int, shards: Path, out: Path, steps: int, kind: str) -> Any:
     trained = tiny_module(ROW_MEANS | {"gan_face": 0.1}, optimiser=_optimiser(ema_decay=0.9))
     totals = train(shards, out, steps, trained, data_of(shards, 2), Curve(), kind)
-    local = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in trained.model.motion.parameters())
+    local = sum(
+        p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in trained.model.motion.parameters()
+    )
     return totals, local
 
 
 def test_fsdp_divides_the_networks_and_learns_what_ddp_learns(shards, tmp_path):
-    plain = on_ranks(2, divided, shards, tmp_path / "ddp", 4, "ddp")
-    shared = on_ranks(2, divided, shards, tmp_path / "fsdp", 4, "fsdp")
+    plain = on_ranks(2, divided, shards, tmp_path / "ddp", 3, "ddp")
+    shared = on_ranks(2, divided, shards, tmp_path / "fsdp", 3, "fsdp")
     for (whole, num), (parts, local) in zip(plain, shared, strict=True):
         assert local < 0.6 * num
         torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), rtol=2e-3, atol=0)
@@ -225,6 +235,7 @@ def test_fsdp_divides_the_networks_and_learns_what_ddp_learns(shards, tmp_path):
             torch.testing.assert_close(fsdp[name], value, rtol=0, atol=6e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_fsdp_goes_on_from_its_checkpoint_and_from_one_of_ddp(shards, tmp_path):
     whole = on_ranks(2, divided, shards, tmp_path / "whole", 4, "fsdp")[0][0]
     on_ranks(2, fsdp_stopped_at_two, shards, tmp_path / "parts")

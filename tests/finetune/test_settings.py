@@ -10,8 +10,8 @@ CONFIG = {
 def test_only_what_steps_depend_on_counts():
     found = settings_of(CONFIG, "abc")
     assert found == {
-        "data.batch_size": "8", "data.manifest": '"abc"', "data.mixture.cross_frac": "0.4", "recipe.optimiser.lr": "0.0001",
-        "recipe.stages": "[]", "seed": "0",
+        "data.batch_size": "8", "data.manifest": '"abc"', "data.mixture.cross_frac": "0.4",
+        "recipe.optimiser.lr": "0.0001", "recipe.stages": "[]", "seed": "0",
     }  # fmt: skip
     moved = {**CONFIG, "out": "runs/b", "max_steps": 9, "data": {**CONFIG["data"], "shards": "there", "workers": 2}}
     assert settings_of(moved, "abc") == found

@@ -7,7 +7,8 @@ SRUN = {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_J
 
 
 @pytest.mark.parametrize(("options", "number"), [
-    ({}, 1), ({"devices": 2}, 2), ({"devices": 4, "num_nodes": 3}, 12), ({"devices": [0, 3]}, 2), ({"devices": "0,1,2"}, 3),
+    ({}, 1), ({"devices": 2}, 2), ({"devices": 4, "num_nodes": 3}, 12), ({"devices": [0, 3]}, 2),
+    ({"devices": "0,1,2"}, 3),
     ({"devices": "2"}, 2), ({"accelerator": "cpu", "devices": "auto"}, 1),
 ])  # fmt: skip
 def test_processes_are_counted(options, number):

@@ -80,7 +80,8 @@ def test_odd_names_and_link_loops(tmp_path: Path) -> None:
     (tmp_path / "a b" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     files = FolderSource(path=str(tmp_path))()
-    assert sorted(f.path.name for f in files) == ['it\'s "one".png', "two\nlines.png", "🐱.png"]
+    assert sorted(f.path.name for f in files if not f.problem) == ['it\'s "one".png', "two\nlines.png", "🐱.png"]
+    assert [(f.path.name, f.problem) for f in files if f.problem] == [("self.png", "broken link")]
 
 
 def test_an_unreadable_folder_is_a_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
