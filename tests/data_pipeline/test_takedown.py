@@ -142,7 +142,7 @@ def test_a_killed_takedown_is_finished_by_the_same_command(tmp_path: Path) -> No
         had_journal += (folder / JOURNAL).exists()
         assert (folder / "train-00002.tar").read_bytes() == untouched
         if (folder / JOURNAL).exists():
-            assert "takedown unfinished" in {finding.kind for finding in doctor(folder, decode="none")}
+            assert "change unfinished" in {finding.kind for finding in doctor(folder, decode="none")}
         takedown(folder, ["momo"], "asked", TODAY)
         assert contents(folder) == contents(whole), f"killed at step {step}"
     else:
