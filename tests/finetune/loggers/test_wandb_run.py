@@ -37,6 +37,6 @@ def test_an_offline_run_holds_everything_and_goes_on_under_its_id(tmp_path: Path
     folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
     own = (tmp_path / "wandb_run_id.txt").read_text()
     assert len(folders) >= 1
-    assert all(folder.name.endswith(own) for folder in folders)
+    assert all(own in folder.name for folder in folders)  # two within one second get a number behind the id
     assert list(folders[0].rglob("grid*.png"))
     assert list(folders[0].rglob("video*.mp4"))
