@@ -19,7 +19,10 @@ from finetune.packets import LONGEST_RUN_FRAMES, PackedVideo, PacketError, unpac
 
 NUM_LANDMARKS = 70
 """The 68 of the usual layout and the two iris centres (docs/puppets.md)."""
-TRUTH_ARRAYS = ("landmarks", "landmark_visible", "eye_open", "lip_open", "pose_deg")
+LANDMARK_ARRAYS = ("landmarks", "landmark_visible", "eye_open", "lip_open")
+"""What a landmark detector can tell of real media."""
+TRUTH_ARRAYS = (*LANDMARK_ARRAYS, "pose_deg")
+"""What is known exactly of puppets."""
 JPEG_QUALITY = 95
 
 
@@ -46,9 +49,14 @@ class Clip:
     pictures: tuple[bytes, ...] | PackedVideo
     """JPEG frames, or the video's own compressed ones."""
     truth: dict[str, np.ndarray]
-    """Arrays over frames as in TRUTH_ARRAYS; empty for real media."""
+    """Arrays over frames as in TRUTH_ARRAYS; without pose_deg where landmarks were read from real media, else empty."""
     labels: tuple[bytes, ...] = ()
     """PNG label maps (0 background, 1 shoulders, 2 head, 3 eyes, 4 lips), if there are and they were asked for."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all of the truth is known, as of puppets."""
+        return "pose_deg" in self.truth
 
     @property
     def num_frames(self) -> int:
@@ -161,7 +169,7 @@ def _truth(
     with np.load(io.BytesIO(members["truth.npz"]), allow_pickle=False) as file:
         arrays = {name: file[name] for name in TRUTH_ARRAYS if name in file.files}
         raw_labels = file["labels"] if with_labels and "labels" in file.files else None
-    if set(TRUTH_ARRAYS) - arrays.keys():
+    if set(LANDMARK_ARRAYS) - arrays.keys():
         return {}, ()
     if any(len(array) < num_frames for array in arrays.values()) or arrays["landmarks"].shape[1] != NUM_LANDMARKS:
         raise ShardError(f"sample {key}: its truth does not cover {num_frames} frames of {NUM_LANDMARKS} landmarks")

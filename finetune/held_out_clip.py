@@ -4,13 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from data_pipeline.records import SPECIES
-from finetune.augment import Frame, transform
-from finetune.clips import NUM_LANDMARKS, Clip
+from finetune.augment import transform
 from finetune.datamodule import PairData
-from finetune.pairs import WHOLE, Batch, PairSampler, Row, stack
+from finetune.pairs import WHOLE, Batch, PairSampler, Row, frame_of, stack
 from finetune.partners import overlap
 from finetune.shard_index import ClipCard
 from finetune.shard_stream import ClipStore
@@ -94,25 +91,19 @@ def _rows(data: PairData, sampler: PairSampler, number: int, partner: int | None
         drives = frame if partner is None else frame_of(other, (moment - other.start) // other.stride)
         driving = transform(drives, WHOLE, data.side_px, mirror=False)
         offset = float(frame.pose_deg[2] - drives.pose_deg[2])
-        rows.append(Row(source, driving, target, clip.species, True, partner is not None, bool(clip.truth), offset))
+        rows.append(
+            Row(
+                source,
+                driving,
+                target,
+                clip.species,
+                True,
+                partner is not None,
+                clip.is_exact,
+                bool(clip.truth),
+                offset,
+            )
+        )
     who = "itself" if partner is None else f"{SPECIES[other.species]} {other.key}"
     name = f"{SPECIES[clip.species]} {clip.key} driven by {who}"
     return HeldOutClip(batch=stack(rows, data.side_px), fps=NATIVE_FPS / clip.stride, name=name)
-
-
-def frame_of(clip: Clip, index: int) -> Frame:
-    """One frame with what is known about it; zeros elsewhere."""
-    truth = clip.truth
-    if not truth:
-        return Frame(
-            image=clip.image(index), points=clip.points[index], landmarks=np.zeros((NUM_LANDMARKS, 2), np.float32),
-            visible=np.zeros(NUM_LANDMARKS, np.float32), eye_open=np.zeros(2, np.float32),
-            lip_open=np.zeros(1, np.float32), pose_deg=np.zeros(3, np.float32),
-        )  # fmt: skip
-    return Frame(
-        image=clip.image(index), points=clip.points[index], landmarks=truth["landmarks"][index],
-        visible=truth["landmark_visible"][index].astype(np.float32),
-        eye_open=truth["eye_open"][index].astype(np.float32),
-        lip_open=np.reshape(truth["lip_open"][index], 1).astype(np.float32),
-        pose_deg=truth["pose_deg"][index].astype(np.float32),
-    )  # fmt: skip

@@ -115,7 +115,7 @@ class Objective:
 
     def cuts(self, image: Float[Tensor, "B 3 S S"], batch: Batch, adversarial: bool) -> Cuts:
         """What the terms in force look at closely."""
-        exact, target = batch.has_truth.float(), fit(batch.target, image.shape[-1])
+        exact, target = batch.has_landmarks.float(), fit(batch.target, image.shape[-1])
         face = lip = lip_rows = None
         names = ("perceptual", "gan", "feature_matching") if adversarial else ("perceptual",)
         if self.any_weight(*(f"{name}_face" for name in names)):
@@ -167,7 +167,10 @@ class Objective:
         if self.weight("delta"):
             found["delta"] = losses.deformation(torch.cat([m.delta for m in motions]))
         if self.weight("guide"):
-            found["guide"] = self._guide(out, batch, (*facts, batch.target_truth), (*weights, truth), teachers)
+            known = batch.has_landmarks.float()
+            found["guide"] = self._guide(
+                out, batch, (*facts, batch.target_truth), (known, known, known[cross], known), teachers
+            )
         if self.weight("agreement"):
             found["agreement"] = losses.agreement(out.driving.delta, out.target.delta, cross.float())
         return found
@@ -227,7 +230,7 @@ class Objective:
     ) -> Float[Tensor, ""]:  # fmt: skip
         """Guidance of all own keypoints and of the driven ones, by landmarks where known, else by five points.
 
-        Where a landmark teacher is given, it tells the landmarks of sources and drivings without truth; the driving
+        Where a landmark teacher is given, it tells the landmarks of sources and drivings without any; the driving
         picture of such a row is its target too.
         """
         keypoints = torch.cat((out.own, out.kp_driving))
@@ -235,7 +238,7 @@ class Objective:
         points = torch.cat([fact.points for fact in facts])
         known = torch.cat(list(weights))
         if teachers is not None and teachers.landmarks is not None:
-            asked = self.rows("guide_teacher", batch) & ~batch.has_truth
+            asked = self.rows("guide_teacher", batch) & ~batch.has_landmarks
             if bool(asked.any()):
                 with torch.no_grad():
                     told = teachers.landmarks(torch.cat((batch.source[asked], batch.driving[asked])))

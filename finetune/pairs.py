@@ -58,6 +58,8 @@ class Batch(NamedTuple):
     source_labels: UInt8[Tensor, "B S S"]
     """0 background, 1 shoulders, 2 head, 3 eyes, 4 lips; zeros where unknown."""
     has_labels: Bool[Tensor, " B"]
+    has_landmarks: Bool[Tensor, " B"]
+    """Landmarks and openings are known: exactly where has_truth, else as a landmark detector read them."""
 
 
 class Row(NamedTuple):
@@ -70,6 +72,7 @@ class Row(NamedTuple):
     is_video: bool
     is_cross: bool
     has_truth: bool
+    has_landmarks: bool
     roll_offset_deg: float
 
 
@@ -126,51 +129,36 @@ class PairSampler:
     def row(self, draw: Draw, rng: np.random.Generator, side_px: int, target_px: int) -> Row:
         """One row; `rng` gives the frames, the crops, the mirror and the colours."""
         clip = self.clips.clip(draw.clip)
-        exact = bool(clip.truth)
+        exact, labelled = clip.is_exact, bool(clip.truth)
         mirror = bool(rng.random() < self.augment.flip_prob)
         crop, colour = self.augment.crop_matrix(rng), int(rng.integers(2**31))
         if clip.num_frames == 1:
             moved = compose(self.augment.still_matrix(rng), crop)
-            frame = self._frame(clip, 0)
+            frame = frame_of(clip, 0)
             source = transform(frame, crop, side_px, mirror)
             target = transform(frame, moved, target_px, mirror)
             driving = target if side_px == target_px else transform(frame, moved, side_px, mirror)
-            return self._coloured(Row(source, driving, target, clip.species, False, False, exact, 0.0), colour)
+            return self._coloured(
+                Row(source, driving, target, clip.species, False, False, exact, labelled, 0.0), colour
+            )
         s, t = (int(i) for i in rng.integers(clip.num_frames, size=2))
-        source = transform(self._frame(clip, s), crop, side_px, mirror)
+        source = transform(frame_of(clip, s), crop, side_px, mirror)
         if draw.partner is None:
-            frame = self._frame(clip, t)
+            frame = frame_of(clip, t)
             target = transform(frame, crop, target_px, mirror)
             driving = target if side_px == target_px else transform(frame, crop, side_px, mirror)
-            return self._coloured(Row(source, driving, target, clip.species, True, False, exact, 0.0), colour)
+            return self._coloured(Row(source, driving, target, clip.species, True, False, exact, labelled, 0.0), colour)
         partner = self.clips.clip(draw.partner)
         native = overlap(clip, partner)
         moment = native[int(rng.integers(len(native)))]
-        target_frame = self._frame(clip, (moment - clip.start) // clip.stride)
-        driving_frame = self._frame(partner, (moment - partner.start) // partner.stride)
+        target_frame = frame_of(clip, (moment - clip.start) // clip.stride)
+        driving_frame = frame_of(partner, (moment - partner.start) // partner.stride)
         target = transform(target_frame, crop, target_px, mirror)
         other = self.augment.crop_matrix(rng)
         driving = transform(driving_frame, other, side_px, mirror)
         offset = float(target_frame.pose_deg[2] - driving_frame.pose_deg[2]) + roll_of(crop) - roll_of(other)
-        row = Row(source, driving, target, clip.species, True, True, True, -offset if mirror else offset)
+        row = Row(source, driving, target, clip.species, True, True, True, True, -offset if mirror else offset)
         return self._coloured(row, colour)
-
-    def _frame(self, clip: Clip, index: int) -> Frame:
-        truth = clip.truth
-        if not truth:
-            return Frame(
-                image=clip.image(index), points=clip.points[index],
-                landmarks=np.zeros((NUM_LANDMARKS, 2), np.float32), visible=np.zeros(NUM_LANDMARKS, np.float32),
-                eye_open=np.zeros(2, np.float32), lip_open=np.zeros(1, np.float32), pose_deg=np.zeros(3, np.float32),
-                labels=clip.label_map(index),
-            )  # fmt: skip
-        return Frame(
-            image=clip.image(index), points=clip.points[index], landmarks=truth["landmarks"][index],
-            visible=truth["landmark_visible"][index].astype(np.float32),
-            eye_open=truth["eye_open"][index].astype(np.float32),
-            lip_open=np.reshape(truth["lip_open"][index], 1).astype(np.float32),
-            pose_deg=truth["pose_deg"][index].astype(np.float32), labels=clip.label_map(index),
-        )  # fmt: skip
 
     def _coloured(self, row: Row, seed: int) -> Row:
         same = row.target is row.driving
@@ -178,6 +166,25 @@ class PairSampler:
         images = self.augment.recolour([frame.image for frame in frames], seed)
         frames = [frame._replace(image=image) for frame, image in zip(frames, images, strict=True)]
         return row._replace(source=frames[0], driving=frames[1], target=frames[-1])
+
+
+def frame_of(clip: Clip, index: int) -> Frame:
+    """One frame with what is known about it; zeros elsewhere."""
+    image, points, labels = clip.image(index), clip.points[index], clip.label_map(index)
+    truth, unknown = clip.truth, np.zeros(3, np.float32)
+    if not truth:
+        return Frame(
+            image=image, points=points, landmarks=np.zeros((NUM_LANDMARKS, 2), np.float32),
+            visible=np.zeros(NUM_LANDMARKS, np.float32), eye_open=np.zeros(2, np.float32),
+            lip_open=np.zeros(1, np.float32), pose_deg=unknown, labels=labels,
+        )  # fmt: skip
+    return Frame(
+        image=image, points=points, landmarks=truth["landmarks"][index],
+        visible=truth["landmark_visible"][index].astype(np.float32),
+        eye_open=truth["eye_open"][index].astype(np.float32),
+        lip_open=np.reshape(truth["lip_open"][index], 1).astype(np.float32),
+        pose_deg=truth["pose_deg"][index].astype(np.float32) if clip.is_exact else unknown, labels=labels,
+    )  # fmt: skip
 
 
 def stack(rows: Sequence[Row], side_px: int) -> Batch:
@@ -209,4 +216,5 @@ def stack(rows: Sequence[Row], side_px: int) -> Batch:
         roll_offset_deg=torch.from_numpy(offsets),
         source_labels=torch.from_numpy(np.stack(labels)),
         has_labels=torch.tensor([r.source.labels is not None for r in rows]),
+        has_landmarks=torch.tensor([r.has_landmarks for r in rows]),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from data_pipeline.progress import track
 from data_pipeline.records import SPECIES, MediaKind, Split
-from finetune.clips import TRUTH_ARRAYS, ShardError, kept_frames
+from finetune.clips import LANDMARK_ARRAYS, TRUTH_ARRAYS, ShardError, kept_frames
 from finetune.packets import LONGEST_RUN_FRAMES, PacketError, unpack
 
 JPEG_BYTES_PER_PIXEL = 0.5
@@ -172,14 +172,15 @@ def _card(
             f"{path}: sample {key}: its json member does not fit ({error!r}); run lp-curate again"
         ) from error
     keep = kept_frames(kind, start, native, frame_stride)
-    has_truth = sample.get("arrays", set()) >= set(TRUTH_ARRAYS)
+    arrays: set[str] = sample.get("arrays", set())
+    has_truth, has_landmarks = arrays >= set(TRUTH_ARRAYS), arrays >= set(LANDMARK_ARRAYS)
     picture = sample.get("jpg" if kind == "image" else "mp4", (0, 0))[1]
     if kind == "video" and run == 1:
         picture = picture * len(keep) // max(1, native)
     elif kind == "video" and run > LONGEST_RUN_FRAMES:
         picture = int(side_px**2 * JPEG_BYTES_PER_PIXEL * len(keep))
-    truth = TRUTH_BYTES_PER_FRAME * len(keep) if has_truth else 0
-    if has_truth and with_labels:
+    truth = TRUTH_BYTES_PER_FRAME * len(keep) if has_landmarks else 0
+    if has_landmarks and with_labels:
         truth += sample["truth.npz"][1]
     return ClipCard(
         key=key, shard=shard, offset=sample["offset"], num_bytes=sample["end"] - sample["offset"],

@@ -65,7 +65,7 @@ def truth(shifts: np.ndarray, labels: bool) -> dict[str, np.ndarray]:
 
 
 def sample(key: str, species: str, *, kind: str = "video", performance: str = "", start: int = 0, exact: bool = True,
-           split: str = "train", colour: int = 100, num: int = FRAMES) -> dict:  # fmt: skip
+           read: bool = False, split: str = "train", colour: int = 100, num: int = FRAMES) -> dict:  # fmt: skip
     num = num if kind == "video" else 1
     shifts = 0.02 * (np.arange(start, start + num) - 2)
     frames = np.stack([face(species, s, colour) for s in shifts])
@@ -80,10 +80,12 @@ def sample(key: str, species: str, *, kind: str = "video", performance: str = ""
         members["mp4"] = encode(frames)
     else:
         members["jpg"] = cv2.imencode(".jpg", frames[0][..., ::-1])[1].tobytes()
-    if exact:
+    if exact or read:
         buffer = io.BytesIO()
         arrays = truth(shifts, labels=True)
         arrays["pose_deg"][:, 1] = np.arange(start, start + num) * 2.0
+        if read:  # by a landmark detector
+            arrays = {name: array for name, array in arrays.items() if name not in ("pose_deg", "labels")}
         np.savez_compressed(buffer, **arrays)
         members["truth.npz"] = buffer.getvalue()
     return members

@@ -75,7 +75,7 @@ def batch(
         "is_video": torch.ones(num, dtype=torch.bool), "is_cross": is_cross,
         "has_truth": torch.tensor(truth or [True] * num), "roll_offset_deg": torch.zeros(num),
         "source_labels": torch.zeros(num, side, side, dtype=torch.uint8),
-        "has_labels": torch.zeros(num, dtype=torch.bool),
+        "has_labels": torch.zeros(num, dtype=torch.bool), "has_landmarks": torch.tensor(truth or [True] * num),
     }  # fmt: skip
     return Batch(**values)
 

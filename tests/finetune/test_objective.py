@@ -104,10 +104,22 @@ def test_the_landmark_teacher_refines_rows_that_know_five_points_only():
     assert len(net.asked[0]) == 2
     exact = rows._replace(
         has_truth=torch.tensor([True, False]),
+        has_landmarks=torch.tensor([True, False]),
         source_truth=rows.source_truth._replace(landmarks=marks.expand(2, -1, -1)),
     )
     _, wanted = module({"guide": 1.0}).terms(exact, adversarial=False)
     torch.testing.assert_close(terms["guide"], wanted["guide"])
+
+
+def test_landmarks_read_from_real_media_guide_and_leave_the_pose_alone():
+    rows = batch([HUMAN, HUMAN], truth=[False, False])
+    read = rows._replace(has_landmarks=torch.tensor([True, True]))
+    exact = read._replace(has_truth=torch.tensor([True, True]))
+    guide, pose = module({"guide": 1.0}), module({"pose": 1.0})
+    wanted = guide.terms(exact, adversarial=False)[1]["guide"]
+    assert guide.terms(read, adversarial=False)[1]["guide"] == wanted
+    assert guide.terms(rows, adversarial=False)[1]["guide"] != wanted
+    assert pose.terms(read, adversarial=False)[1]["pose"] == 0 < pose.terms(exact, adversarial=False)[1]["pose"]
 
 
 def test_the_lip_judge_sees_people_only_unless_animals_are_switched_on():

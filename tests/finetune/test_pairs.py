@@ -135,3 +135,13 @@ def test_watched_rows_show_every_species_of_training(shards, tmp_path):
     assert set(data.watched(12).species.tolist()) == {0, 1}
     write_shards(tmp_path, [sample(f"{s}-9", s, split="val", exact=False) for s in ("cat", "human")], "val")
     assert not PairData(shards=tmp_path, side_px=32).watched(12).has_truth.any()
+
+
+def test_landmarks_that_a_detector_read_come_with_real_rows(tmp_path):
+    folder = write_shards(tmp_path, [sample("human-read", "human", exact=False, read=True, performance="p")])
+    sampler = PairSampler(ClipStore(read_index(folder, "train")), Mixture(), Augment(flip_prob=0.0))
+    batch = sampler.batch(0, 4, 64)
+    assert batch.has_landmarks.all()
+    assert not batch.has_truth.any()
+    assert not batch.is_cross.any()
+    assert (batch.source_truth.eye_open > 0).all()
