@@ -28,7 +28,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Verdict:
         """RGB in 0-1 -> scores and features."""
-        # Channels last: a quarter quicker on a CPU in bfloat16; the generator would be slower (docs/losses.md).
+        # Channels last pays for wide judges; at the starter's size it makes no difference (docs/benchmark_training.md).
         x = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
         scores, features = [], []
         for index, net in enumerate(self.nets):
