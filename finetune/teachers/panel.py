@@ -113,7 +113,7 @@ def describe(teachers: Teachers | None, animals: Mapping[str, bool]) -> list[str
     """One line per teacher: what it is or that it is absent, and on which rows it counts."""
     jobs = (
         ("head pose", "pose", "pose_teacher", "exact truth only; rows without truth are not supervised"),
-        ("landmarks", "landmarks", "guide_teacher", "exact truth and the five points only"),
+        ("landmarks", "landmarks", "guide_teacher", "known landmarks and the five points only"),
         ("face identity", "identity", "identity", "the term identity is left out"),
     )
     lines = []
