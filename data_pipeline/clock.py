@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from data_pipeline import media, photo
-from data_pipeline.container import VideoError, opened
+from data_pipeline.container import VideoError, opened, packet_times
 from data_pipeline.frame_rate import timing_of
 from data_pipeline.media import MediaError
 from data_pipeline.records import MediaItem, Track
@@ -64,21 +64,11 @@ def read_clock(item: MediaItem) -> Clock:
 
 
 def _video_clock(path: Path, stated_fps: float) -> Clock:
-    import av.error
-
     with opened(path) as container:
         stream = container.streams.video[0]
-        shown_at: list[tuple[int, int]] = []
-        try:
-            for packet in container.demux(stream):
-                ticks = packet.pts if packet.pts is not None else packet.dts
-                if ticks is not None and packet.size and not packet.is_discard:
-                    shown_at.append((ticks, packet.duration or 0))
-        except av.error.FFmpegError:
-            # What lies behind the damage has no time; `Clock.at` goes on at the rate.
-            if not shown_at:
-                return Clock(fps=stated_fps, is_variable=False, times_s=np.zeros(0))
-        shown_at.sort()
+        shown_at = sorted(packet_times(container, stream))  # `Clock.at` goes on at the rate behind damage
+        if not shown_at:
+            return Clock(fps=stated_fps, is_variable=False, times_s=np.zeros(0))
         base = Fraction(stream.time_base)
     ticks = np.array([at for at, _ in shown_at], np.int64)
     since = (ticks - ticks[:1]) * float(base)

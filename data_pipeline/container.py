@@ -123,6 +123,21 @@ def shown_ticks(container: Any, stream: Any) -> list[int] | None:  # noqa: ANN40
     return sorted(ticks) if ticks and len(set(ticks)) == len(ticks) else None
 
 
+def packet_times(container: Any, stream: Any) -> list[tuple[int, int]]:  # noqa: ANN401
+    """When each packet's picture is shown and for how long, as the file lists them, up to where it is damaged."""
+    import av.error
+
+    shown_at: list[tuple[int, int]] = []
+    try:
+        for packet in container.demux(stream):
+            ticks = packet.pts if packet.pts is not None else packet.dts
+            if ticks is not None and packet.size and not packet.is_discard:
+                shown_at.append((ticks, packet.duration or 0))
+    except av.error.FFmpegError:
+        pass  # what lies behind the damage has no time
+    return shown_at
+
+
 def decoded_from(container: Any, stream: Any, name: str, ticks: int) -> Iterator[Any]:  # noqa: ANN401
     """Frames from the last key frame on that is shown no later than at a time; none if that one cannot be reached.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from data_pipeline.container import VideoError, decoded, decoded_from, name_of, opened, shown_ticks
+from data_pipeline.container import VideoError, decoded, decoded_from, name_of, opened, packet_times, shown_ticks
 from data_pipeline.frame_rate import TimedFrame, Timing, timing_of
 from data_pipeline.video_writer import encode_clip, write_video
 
@@ -248,19 +248,9 @@ def read_timing(path: Path) -> Timing:
     Raises:
         VideoError: not a readable video.
     """
-    import av.error
-
     with opened(path) as container:
         stream = container.streams.video[0]
-        shown_at: list[tuple[int, int]] = []
-        try:
-            for packet in container.demux(stream):
-                ticks = packet.pts if packet.pts is not None else packet.dts
-                if ticks is not None and packet.size and not packet.is_discard:
-                    shown_at.append((ticks, packet.duration or 0))
-        except av.error.FFmpegError:
-            if not shown_at:
-                return Timing(fps=_stated_fps(stream), num_frames=0, is_variable=False, end_s=Fraction(0))
+        shown_at = packet_times(container, stream)
         last_s = max(shown_at)[1] * stream.time_base if shown_at else Fraction(0)
         return timing_of([ticks * stream.time_base for ticks, _ in shown_at], last_s, _stated_fps(stream))
 
