@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 _KEPT = 4
-_UNUSED_COUNT = 3
-"""References to an array that only the list below holds: the list's, the loop's and getrefcount's own."""
+_UNUSED_COUNT = 2
+"""References to an array that only the list below holds: the list's and getrefcount's own."""
 _lock = threading.Lock()
 _buffers: list[np.ndarray] = []
 
@@ -17,7 +17,14 @@ _buffers: list[np.ndarray] = []
 def drop_unused() -> None:
     """Give the memory of all buffers that nobody refers to back to the system."""
     with _lock:
-        _buffers[:] = [_buffers[i] for i in range(len(_buffers)) if sys.getrefcount(_buffers[i]) > _UNUSED_COUNT - 1]
+        for index in reversed(range(len(_buffers))):
+            if _is_unused(index):
+                del _buffers[index]
+
+
+def _is_unused(index: int) -> bool:
+    # By index: a loop variable, or what `enumerate` gives, would be one more reference or two.
+    return sys.getrefcount(_buffers[index]) == _UNUSED_COUNT
 
 
 def lent(shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
@@ -28,11 +35,11 @@ def lent(shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
     """
     size = math.prod(shape)
     with _lock:
-        for buffer in _buffers:
-            if buffer.size >= size and buffer.size <= 4 * max(size, 1) and sys.getrefcount(buffer) == _UNUSED_COUNT:
-                return buffer[:size].reshape(shape)
+        unused = [index for index in range(len(_buffers)) if _is_unused(index)]
+        for index in unused:
+            if size <= _buffers[index].size <= 4 * max(size, 1):
+                return _buffers[index][:size].reshape(shape)
         buffer = np.empty(1 << max(size - 1, 1).bit_length(), np.uint8)
-        unused = [i for i, kept in enumerate(_buffers) if sys.getrefcount(kept) == _UNUSED_COUNT]
         if len(_buffers) >= _KEPT and unused:
             del _buffers[unused[0]]
         if len(_buffers) < _KEPT:

@@ -36,8 +36,9 @@ def cut(media: MediaItem, plans: Sequence[CropPlan], seen: Seen) -> Iterator[tup
             again.append(order)
         else:
             yield number, order.begun().crop(seen)
-    for group in _groups(again):
-        if not any(order.has_kept for order in group):
+    groups = _groups(again)
+    for position, group in enumerate(groups):
+        if not any(order.has_kept for later in groups[position:] for order in later):
             seen.store.clear()
             drop_unused()  # several heads may be cut at once now
         yield from _decoded(media, group, seen)

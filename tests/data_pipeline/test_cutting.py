@@ -11,9 +11,12 @@ from data_pipeline import cutting
 from data_pipeline.adapters.folder import MediaFile
 from data_pipeline.crop import Cropper
 from data_pipeline.curation import Curation
-from data_pipeline.media import MediaError
+from data_pipeline.cutting import cut
+from data_pipeline.first_pass import Seen
+from data_pipeline.frame_store import FrameStore
+from data_pipeline.media import MediaError, probe, read_frames
 from data_pipeline.quality import QualityGate
-from data_pipeline.records import ClipSpan, Drop, Sample
+from data_pipeline.records import ClipSpan, CropPlan, Drop, Sample, Shot, Track
 from data_pipeline.shards import to_members
 from data_pipeline.shots import ShotSplitter
 from data_pipeline.split import Splitter
@@ -88,6 +91,36 @@ def test_only_the_part_with_plans_is_decoded_again(
     monkeypatch.setattr(cutting, "read_frames", noted)
     outcomes(replace(curation, buffer_bytes=0), MediaFile(path=walk, span=ClipSpan(start=1.8, stop=2.6)))
     assert [start for start, _ in asked] == [45]
+
+
+def test_frames_that_are_kept_for_a_later_group_stay_until_it_is_cut(tmp_path: Path, head_picture) -> None:
+    """A short piece of which nothing is kept comes first; the next one needs kept frames and decoded ones."""
+    frames = [head_picture(height=120, width=160, centre=(80, 60), radius=24, seed=n) for n in range(112)]
+    path = tmp_path / "a.mp4"
+    write_video(path, frames, Fraction(25))
+    media = probe(path)
+
+    def plan(first: int, stop: int) -> CropPlan:
+        count = stop - first
+        track = Track(
+            shot=Shot(media=media, start=0, stop=112), species="cat", frames=np.arange(first, stop),
+            boxes=np.tile(np.array([50, 40, 100, 90], np.float32), (count, 1)),
+            points=np.full((count, 5, 2), 60, np.float32), scores=np.ones(count, np.float32),
+        )  # fmt: skip
+        place = np.array([[1, 0, 48], [0, 1, 28]], np.float32)
+        return CropPlan(track=track, source_from_crop=np.repeat(place[None], count, axis=0), side_px=64)
+
+    def crops(kept: range) -> dict[int, np.ndarray]:
+        seen = Seen(first=0, store=FrameStore(10_000_000))
+        for number, frame in enumerate(read_frames(path)):
+            if number in kept:
+                seen.store.keep(number, frame, np.array([0.0, 0.0, 160.0, 120.0]))
+        return {number: crop.frames.copy() for number, crop in cut(media, [plan(0, 3), plan(100, 112)], seen)}
+
+    some, none = crops(range(100, 106)), crops(range(0))
+    assert set(some) == set(none) == {0, 1}
+    for number in some:
+        np.testing.assert_array_equal(some[number], none[number])
 
 
 def test_a_file_that_changes_between_the_passes_is_told(
