@@ -1,7 +1,6 @@
 """Samples that a looser gate lets in -> which are copies of others, and the cluster and split of each."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,13 +11,12 @@ from data_pipeline.clusters import UnionFind
 from data_pipeline.dedup import Fingerprint, Match, NearDuplicates, worse_copies
 from data_pipeline.hashes import thumbnails
 from data_pipeline.ledger import id_hashes
+from data_pipeline.lookup import fingerprint_of
 from data_pipeline.shards import TRUTH_MEMBER, from_members, read_groups
 from data_pipeline.split import Splitter
-from data_pipeline.thumb_store import note_to_thumbs
+from data_pipeline.thumb_store import NOTES, note_to_thumbs
 
 WORK = ".work"
-NOTES = "notes"
-"""The member of a sample in `.work` that shards do not hold: its thumbnails."""
 TIES = ("key", "identity", "source_id", "performance", "split", "cluster")
 """What is kept of a record while samples are compared."""
 
@@ -60,7 +58,7 @@ def in_work(folder: Path, keys: Collection[str], gone: Collection[str]) -> Itera
                 record, notes = json.loads(group.members["json"]), json.loads(group.members[NOTES])
                 if id_hashes(record).isdisjoint(gone):
                     seen.add(group.key)
-                    mark = _fingerprint(record, note_to_thumbs(notes), bool(notes["exempt"]))
+                    mark = fingerprint_of(record, note_to_thumbs(notes), bool(notes["exempt"]))
                     yield Stored(record=ties_of(record), fingerprint=mark, tar=tar, offset=group.offset)
 
 
@@ -71,19 +69,12 @@ def in_shards(paths: Iterable[Path], keys: Collection[str]) -> Iterator[Fingerpr
             if group.key in keys:
                 record = json.loads(group.members["json"])
                 thumbs = thumbnails(from_members(group.members).frames)
-                yield _fingerprint(record, thumbs, TRUTH_MEMBER in group.members)
+                yield fingerprint_of(record, thumbs, TRUTH_MEMBER in group.members)
 
 
 def ties_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a sample's record that tells what it belongs to."""
     return {name: record[name] for name in TIES if name in record}
-
-
-def _fingerprint(record: Mapping[str, Any], thumbs: Any, exempt: bool) -> Fingerprint:  # noqa: ANN401
-    # The rank that lp-curate gives: a longer clip holds more, unless the head is that much smaller.
-    quality = record["quality"]
-    rank = quality["min_side_px"] * quality["score"] * math.sqrt(record["num_frames"])
-    return Fingerprint(key=record["key"], source_id=record["source_id"], thumbs=thumbs, rank=rank, exempt=exempt)
 
 
 @dataclass(slots=True, kw_only=True)

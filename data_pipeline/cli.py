@@ -34,7 +34,7 @@ def _curate(config: DictConfig) -> None:
     out = _out(config)
     _refuse_inside(out, Path(config.source.path))
     source, executor = instantiate(config.source), instantiate(config.executor)
-    source()  # a wrong path is told before the detector is loaded
+    files = source()  # a wrong path is told before the detector is loaded
     with run_lock(out):
         resume_change(out)
         write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -45,7 +45,7 @@ def _curate(config: DictConfig) -> None:
             curation=curation, crf=config.video.crf, gop=config.video.gop, keep_rejected=config.keep_work
         )
         summary = run(
-            source=source,
+            source=lambda: files,
             worker=worker,
             duplicates=instantiate(config.duplicates),
             writer=instantiate(config.writer),
@@ -62,13 +62,16 @@ def _curate(config: DictConfig) -> None:
 def _requalify(config: DictConfig) -> None:
     """Apply other thresholds to the shards of `shards`, writing to `out`."""
     from data_pipeline.executors.local import num_cores
+    from data_pipeline.journal import resume_change
     from data_pipeline.requalify import funnel_lines, gate_of, requalify
     from data_pipeline.run_lock import run_lock
 
-    folder, out = _shards(config), _out(config)
-    gate = gate_of(folder, _thresholds())
+    folder, out, changes = _shards(config), _out(config), _thresholds()
+    gate_of(folder, changes)  # a wrong threshold is told before a folder is made
     with run_lock(out):
-        done = requalify(folder, out, gate, workers=num_cores())
+        if out.resolve() == folder.resolve():
+            resume_change(folder)  # a stopped change may be the one of these very thresholds
+        done = requalify(folder, out, gate_of(folder, changes), workers=num_cores())
     print(funnel_lines(done.funnel))
     print(
         f"\n{out}: {len(done.dropped)} samples dropped, {len(done.admitted)} admitted, "

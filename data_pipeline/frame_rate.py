@@ -112,22 +112,3 @@ def constant_rate(
 def _slot(time_s: Fraction, fps: Fraction) -> int:
     """The frame number nearest to a time; halves go up."""
     return int(time_s * fps + Fraction(1, 2))
-
-
-def frames_between(times_s: Sequence[Fraction] | Sequence[float] | np.ndarray, start_s: float, stop_s: float) -> range:
-    """Numbers of the frames that are shown between two times for the larger part of their own time.
-
-    At a constant rate these are the frames from round(start_s * fps) to before round(stop_s * fps).
-
-    Args:
-        times_s: of all frames, rising, in seconds after the first one.
-        start_s: where the part begins, on the same clock.
-        stop_s: where it ends; infinity for the end of the file.
-    """
-    times = np.array([float(time_s) for time_s in times_s])
-    if len(times) == 0:
-        return range(0)
-    last_s = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    middles = times + np.diff(times, append=times[-1] + last_s) / 2
-    start, stop = (int(np.searchsorted(middles, time_s)) for time_s in (start_s, stop_s))
-    return range(start, max(start, stop))

@@ -91,33 +91,6 @@ def bars(counts: Mapping[str, float | int], unit: str = "") -> str:
     return f"<table><tbody>{rows}</tbody></table>"
 
 
-def histogram(values: Sequence[float], title: str, bins: int = 24, mark: float | None = None) -> str:
-    """A small histogram as inline SVG; `mark` draws a threshold."""
-    if not len(values):
-        return ""
-    counts, edges = np.histogram(values, bins=bins)
-    low, high = float(edges[0]), float(edges[-1])
-    width, height = 300, 70
-    peak = max(int(counts.max()), 1)
-    step = width / bins
-    boxes = "".join(
-        f"<rect x='{i * step:.1f}' y='{height - tall:.1f}' width='{step - 1:.1f}' height='{tall:.1f}'/>"
-        for i, tall in enumerate(height * counts / peak)
-    )
-    line = ""
-    if mark is not None and low <= mark <= high and high > low:
-        x = width * (mark - low) / (high - low)
-        line = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{height}' stroke='var(--gone)' stroke-width='2'/>"
-    labels = (
-        f"<text x='0' y='{height + 14}'>{low:.3g}</text>"
-        f"<text x='{width}' y='{height + 14}' text-anchor='end'>{high:.3g}</text>"
-    )
-    return (
-        f"<figure><figcaption>{text(title)}</figcaption><svg viewBox='0 0 {width} {height + 18}' width='{width}' "
-        f"font-size='11' fill='currentColor'><g fill='var(--ink)'>{boxes}</g>{line}{labels}</svg></figure>"
-    )
-
-
 def contact_sheet(
     images: Sequence[UInt8[np.ndarray, "H W 3"]], columns: int, tile_px: int
 ) -> UInt8[np.ndarray, "H2 W2 3"]:

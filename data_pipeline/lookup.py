@@ -1,13 +1,14 @@
 """Fingerprints -> pairs of samples that might be alike, with guesses of which frames correspond."""
 
 import functools
+import math
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8, UInt32, UInt64
@@ -38,6 +39,13 @@ class Fingerprint:
     """The highest of a group is kept."""
     exempt: bool = False
     """Rendered media: alike by intention."""
+
+
+def fingerprint_of(record: Mapping[str, Any], thumbs: UInt8[np.ndarray, "N P P"], exempt: bool) -> Fingerprint:
+    """Of a sample's record; longer clips hold more than shorter copies, unless the head is that much smaller."""
+    quality = record["quality"]
+    rank = quality["min_side_px"] * quality["score"] * math.sqrt(record["num_frames"])
+    return Fingerprint(key=record["key"], source_id=record["source_id"], thumbs=thumbs, rank=rank, exempt=exempt)
 
 
 class Guess(NamedTuple):

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import UInt8
 
 from data_pipeline import photo, video
 from data_pipeline.frame_rate import TimedFrame, Timing, constant_rate
@@ -95,9 +95,7 @@ def read_frames(
         raise MediaError(str(error)) from error
 
 
-def read_timed_frames(
-    path: Path, start: int = 0, stop: int | None = None, *, times_s: video.Times | None = None
-) -> Iterator[TimedFrame]:
+def read_timed_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[TimedFrame]:
     """`read_frames` with the time after the first frame at which each is shown; 0 for a photo.
 
     Raises:
@@ -109,24 +107,8 @@ def read_timed_frames(
             timed = photo.read_timed_animation(path) if animated else [(Fraction(0), photo.read_photo(path))]
             yield from (TimedFrame(time_s, frame) for time_s, frame in islice(timed, start, stop))
         else:
-            yield from video.read_timed_frames(path, start, stop, times_s=times_s)
+            yield from video.read_timed_frames(path, start, stop)
     except (photo.PhotoError, video.VideoError) as error:
-        raise MediaError(str(error)) from error
-
-
-def read_frame_times(path: Path) -> Float64[np.ndarray, "T"]:
-    """When each native frame is shown, in seconds after the first one; most videos need no decoding for it.
-
-    `frame_rate.frames_between` turns seconds into frame numbers with it, in files of any rate.
-
-    Raises:
-        MediaError: nothing can be read; the message names the file.
-    """
-    if photo.is_photo(path):
-        return np.array([float(time_s) for time_s, _ in read_timed_frames(path)])
-    try:
-        return video.read_frame_times(path)
-    except video.VideoError as error:
         raise MediaError(str(error)) from error
 
 

@@ -7,7 +7,6 @@ face was found: the usual 68, and the ten iris points of MediaPipe's face mesh (
 """
 
 import csv
-import os
 import shutil
 import sys
 import zipfile
@@ -22,6 +21,7 @@ from data_pipeline.cli_errors import user_errors
 from data_pipeline.media import TRUTH_SUFFIX
 from data_pipeline.progress import track
 from data_pipeline.puppets.landmarks import eye_open, five_points, lip_open
+from data_pipeline.whole_file import whole_binary, whole_file
 
 RIGHT_IRIS, LEFT_IRIS = 68, 73
 """Where the centres lie among the 78."""
@@ -130,13 +130,10 @@ def write(clips: Sequence[Listed], landmarks: Path, out: Path) -> tuple[int, lis
 
 def _copy(clip: Listed, truth: Mapping[str, np.ndarray], out: Path) -> None:
     facts = {"identity": np.array(clip.identity), "species": np.array(clip.species), "performance": np.array("")}
-    target = out / (clip.path.stem + TRUTH_SUFFIX)
-    part = target.with_name(target.name + ".part")
-    with part.open("wb") as file:
+    with whole_file(out / clip.path.name) as part:
+        shutil.copy(clip.path, part)
+    with whole_binary(out / (clip.path.stem + TRUTH_SUFFIX)) as file:
         np.savez_compressed(file, allow_pickle=False, **truth, **facts)
-    shutil.copy(clip.path, out / (clip.path.name + ".part"))
-    os.replace(out / (clip.path.name + ".part"), out / clip.path.name)  # noqa: PTH105  (house rule)
-    os.replace(part, target)  # noqa: PTH105
 
 
 def main(arguments: Sequence[str]) -> None:

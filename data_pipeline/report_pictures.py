@@ -6,17 +6,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline.candidates import Candidate
-from data_pipeline.container import VideoError, decoded, name_of, opened
 from data_pipeline.crop import warp_crop
 from data_pipeline.media import MediaError, read_frames
-from data_pipeline.photo import decode_jpeg, is_photo
+from data_pipeline.photo import decode_jpeg
 from data_pipeline.report_numbers import Tile, file_of
 from data_pipeline.shards import read_group
 from data_pipeline.video import read_frames as read_video
-from data_pipeline.video import read_info
-
-_NEAR = 120
-"""A frame this early is reached by decoding from the start, exactly."""
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -44,25 +39,6 @@ def of_place(place: str) -> Picture | None:
     path = Path(file_of(place))
     number = int(place.rpartition("#frame")[2]) if "#frame" in place else 0
     try:
-        if number <= _NEAR or is_photo(path):
-            return next(read_frames(path, number, number + 1), None)
-        return _sought(path, number)
-    except (MediaError, VideoError, OSError):
+        return next(read_frames(path, number, number + 1), None)
+    except (MediaError, OSError):
         return None
-
-
-def _sought(path: Path, number: int) -> Picture | None:
-    """A frame deep in a video, by seeking: exact at a constant rate, about there at another."""
-    info = read_info(path)
-    with opened(path) as container:
-        stream = container.streams.video[0]
-        start = float((stream.start_time or 0) * stream.time_base)
-        wanted_s = start + number / float(info.fps)
-        container.seek(round(wanted_s / stream.time_base), stream=stream)
-        frame = None
-        for frame in decoded(container, stream, name_of(path)):
-            if frame.time is None or frame.time >= wanted_s - 0.5 / float(info.fps):
-                break
-        if frame is None:
-            return None
-        return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), -info.rotation_deg // 90))

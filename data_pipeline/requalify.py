@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.admission import NOTES, Admission, Admitter, Stored, in_shards, in_work, ties_of
+from data_pipeline.admission import Admission, Admitter, Stored, in_shards, in_work, ties_of
 from data_pipeline.candidates import NEAR_DUPLICATE, SCORES, Candidate, candidates_text, counted, read_candidates
-from data_pipeline.journal import ASIDE, Change, aside, make_change, resume_change
+from data_pipeline.journal import ASIDE, JOURNAL, Change, aside, make_change, resume_change
 from data_pipeline.ledger import Tally, attribution, taken_down
 from data_pipeline.quality import QualityGate
 from data_pipeline.shards import (
@@ -25,11 +25,10 @@ from data_pipeline.shards import (
     shard_entry,
     write_tar,
 )
+from data_pipeline.thumb_store import NOTES
 
 REJECTED = ".rejected.tar"
 """Ending of the files in `.work` that hold what the gate left out."""
-WORK_MEMBERS = (NOTES,)
-"""Members of a sample in `.work` that shards do not hold."""
 NOT_AT_HAND = "not at hand"
 BETWEEN = "belongs to two splits"
 _CARRIED = ("drops.jsonl", "takedowns.jsonl", "config.yaml")
@@ -90,6 +89,8 @@ def requalify(folder: Path, out: Path, gate: QualityGate, workers: int = 1) -> R
     """
     is_same = out.exists() and out.resolve() == folder.resolve()
     is_resumed = out.exists() and resume_change(out)
+    if not is_same and (folder / JOURNAL).exists():
+        raise ShardError(f"{folder}: a takedown or requalify was stopped half-way; give that command again first")
     manifest, before = read_manifest(folder), read_candidates(folder)
     if not is_same and not is_resumed and (out / MANIFEST).exists():
         raise ShardError(f"{out} holds shards already; give an empty folder, or out={folder} to change that one")
@@ -146,20 +147,20 @@ def _keep(folder: Path, out: Path, manifest: Mapping[str, Any], after: Mapping[s
         if len(left) < len(records):
             kept.rewritten.append(entry["name"])
         if left:
-            kept.shards.append(_place(folder, out, entry["name"], {r["key"] for r in left}, len(records)))
+            kept.shards.append(_place(folder, out, entry, {r["key"] for r in left}, len(records)))
     return kept
 
 
-def _place(folder: Path, out: Path, name: str, keys: Collection[str], count: int) -> dict[str, Any]:
-    """One shard for the new folder, whole or without some members."""
+def _place(folder: Path, out: Path, entry: Mapping[str, Any], keys: Collection[str], count: int) -> dict[str, Any]:
+    """One shard for the new folder, whole or without some members; its entry for the manifest."""
+    name = entry["name"]
     source, target = folder / name, aside(out, name)
     if len(keys) < count:
         write_tar(target, ((key, members) for key, members in read_tar(source) if key in keys))
-    elif source.resolve() == (out / name).resolve():
-        target = source
-    else:
+        return shard_entry(target, len(keys), name)
+    if source.resolve() != (out / name).resolve():
         shutil.copyfile(source, target)
-    return shard_entry(target, len(keys), name)
+    return dict(entry)
 
 
 def _admit(
@@ -171,15 +172,16 @@ def _admit(
     workers: int,
 ) -> tuple[Admission, list[Stored]]:
     """Where the samples go that are let in and at hand, and where their members are."""
-    gone = taken_down(folder)
-    stored = list(in_work(folder, wanted, gone))
+    there = {record["key"] for record in packed}
+    found = list(in_work(folder, {*wanted, *there, *twins}, taken_down(folder))) if wanted else []
+    stored = [one for one in found if one.key in wanted]
     if not stored:
         return Admission({}, frozenset(), frozenset(), {}), []
-    marks = [one.fingerprint for one in in_work(folder, {record["key"] for record in packed}, ())]
-    missing = {record["key"] for record in packed} - {mark.key for mark in marks}
+    marks = [one.fingerprint for one in found if one.key in there]
+    missing = there - {mark.key for mark in marks}
     marks += in_shards([folder / entry["name"] for entry in manifest["shards"]], missing)
     admitter = Admitter.of_manifest(manifest, workers)
-    return admitter(packed, marks, list(in_work(folder, twins, gone)), stored), stored
+    return admitter(packed, marks, [one for one in found if one.key in twins], stored), stored
 
 
 def _pack(
@@ -200,9 +202,7 @@ def _pack(
 
 def _groups(some: Sequence[Stored], admission: Admission, tally: Tally) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     for one in some:
-        members = {
-            name: data for name, data in read_group(one.tar, one.offset).members.items() if name not in WORK_MEMBERS
-        }
+        members = {name: data for name, data in read_group(one.tar, one.offset).members.items() if name != NOTES}
         record = json.loads(members["json"]) | admission.place_of[one.key]
         tally.add(record)
         yield one.key, members | {"json": json.dumps(record, sort_keys=True).encode()}

@@ -18,7 +18,7 @@ from data_pipeline.frame_rate import TimedFrame, Timing, timing_of
 from data_pipeline.video_writer import encode_clip, write_video
 
 __all__ = [
-    "DEFAULT_FPS", "VideoError", "VideoInfo", "encode_clip", "is_variable_rate", "read_frame_times",
+    "DEFAULT_FPS", "VideoError", "VideoInfo", "encode_clip", "is_variable_rate",
     "read_frames", "read_info", "read_member", "read_timed_frames", "read_timestamps", "read_timing", "write_video",
 ]  # fmt: skip
 
@@ -224,22 +224,6 @@ def _turned(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def read_timestamps(path: Path) -> list[float]:
     """Presentation time in seconds of every frame that decodes, starting at 0."""
     return [float(time_s) for time_s, _ in _native(path, 0, None, None)]
-
-
-def read_frame_times(path: Path) -> Float64[np.ndarray, "T"]:
-    """`read_timestamps` at a hundredth of the cost where the packets tell them; else by decoding.
-
-    Frames that are damaged beyond decoding count, as no packet tells that.
-
-    Raises:
-        VideoError: not a video, or not one frame decodes.
-    """
-    with opened(path) as container:
-        stream = container.streams.video[0]
-        ticks = np.array(_ticks(path, container, stream, None), np.float64)
-        if len(ticks):
-            return (ticks - ticks[0]) * float(stream.time_base)
-    return np.array(read_timestamps(path))
 
 
 def read_timing(path: Path) -> Timing:

@@ -1,7 +1,6 @@
 """The results of single files in `.work` -> what is known of all samples, and their members in any order."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline.candidates import Candidate, from_row
-from data_pipeline.dedup import Fingerprint
 from data_pipeline.file_worker import DROPS, FileRow, Job
 from data_pipeline.group_tar import Group, ShardError, read_group, read_groups
+from data_pipeline.lookup import Fingerprint, fingerprint_of
 from data_pipeline.records import Drop
 from data_pipeline.split import Relations
 from data_pipeline.thumb_store import NOTES, ThumbStore, note_to_thumbs
@@ -87,11 +86,9 @@ def _read_end(members: Mapping[str, bytes], job: Job, results: Results) -> None:
 
 
 def _entry(job: Job, offset: int, record: Mapping[str, Any], exempt: bool, thumbs: UInt8[np.ndarray, "N P P"]) -> Entry:
-    key, quality = record["key"], record["quality"]
-    # A longer clip holds more than a shorter copy of it, unless the head is that much smaller.
-    rank = quality["min_side_px"] * quality["score"] * math.sqrt(record["num_frames"])
+    key = record["key"]
     return Entry(
-        fingerprint=Fingerprint(key=key, source_id=record["source_id"], thumbs=thumbs, rank=rank, exempt=exempt),
+        fingerprint=fingerprint_of(record, thumbs, exempt),
         ties=Relations(
             key=key,
             identity=record["identity"],

@@ -15,7 +15,7 @@ from typing import Any
 
 from data_pipeline.adapters.folder import MediaFile, SourceError
 from data_pipeline.adapters.walk import picked, species_named
-from data_pipeline.whole_file import WriteError, shown, whole_file, write_errors
+from data_pipeline.whole_file import WriteError, shown, whole_binary, whole_file, write_errors
 
 MEDIA = {"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "mp4", "m4v", "mov", "mkv", "webm", "avi"}
 _TARS = (".tar", ".tar.gz", ".tgz")
@@ -155,15 +155,10 @@ def _take_out(source: Any, target: Path) -> str:  # noqa: ANN401
 
 def _write(read: Callable[[int], bytes], target: Path) -> None:
     """Copy a member; what goes wrong with reading it stays apart from what goes wrong with writing."""
-    with whole_file(target) as aside:
-        with write_errors(target):
-            handle = aside.open("wb")
-        with handle:
-            while block := read(_BLOCK_BYTES):
-                with write_errors(target):
-                    handle.write(block)
+    with whole_binary(target) as handle:
+        while block := read(_BLOCK_BYTES):
             with write_errors(target):
-                handle.flush()
+                handle.write(block)
 
 
 def _record(data: bytes) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from data_pipeline.frame_rate import constant_rate, frames_between, is_uneven, timing_of
+from data_pipeline.frame_rate import constant_rate, is_uneven, timing_of
 
 FPS = Fraction(30)
 
@@ -85,21 +85,3 @@ def test_the_rate_of_an_uneven_file_is_that_of_most_frames() -> None:
 
 def test_one_frame_is_even() -> None:
     assert timing_of([Fraction(5)], Fraction(1, 30), FPS).num_frames == 1
-
-
-@pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001), Fraction(12)])
-def test_seconds_become_the_frames_of_a_constant_rate(fps: Fraction) -> None:
-    rng = np.random.default_rng(0)
-    for start_s, stop_s in rng.uniform(0, 5, (200, 2)):
-        found = frames_between(even(200, fps), start_s, stop_s)
-        first, last = (min(200, round(float(time_s * fps))) for time_s in (start_s, stop_s))
-        assert found == range(first, max(first, last))
-
-
-def test_a_held_frame_belongs_to_the_part_that_shows_more_of_it() -> None:
-    times = [0.0, 0.1, 1.1, 1.2]  # the second one is held for a second
-    assert frames_between(times, 0.5, 1.17) == range(1, 3)
-    assert frames_between(times, 0.7, float("inf")) == range(2, 4)
-    assert frames_between(np.array(times), 5.0, 9.0) == range(4, 4)
-    assert frames_between([], 0.0, 1.0) == range(0)
-    assert frames_between([0.0], 0.0, 1.0) == range(0, 1)
