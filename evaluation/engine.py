@@ -30,6 +30,7 @@ class PreparedSource(NamedTuple):
     x_s: Float[Tensor, "T K 3"]
     warp: WarpSource | None
     """The fast networks' share; None for the plain ones."""
+    image: Float[Tensor, "T 3 S S"]
 
 
 class Engine:
@@ -96,7 +97,9 @@ class Engine:
         image = self._to_network(crops if crops.ndim == 4 else crops[None])
         pose, canonical = face or self._face(image)
         volume, x_s = self.appearance(image), posed(canonical, pose)
-        return PreparedSource(volume, canonical, pose, x_s, self.fast.prepare(volume, x_s) if self.fast else None)
+        return PreparedSource(
+            volume, canonical, pose, x_s, self.fast.prepare(volume, x_s, image) if self.fast else None, image
+        )
 
     @torch.inference_mode()
     def read_motion(self, crops: UInt8[np.ndarray, "T S S 3"]) -> PosedMotion:
@@ -147,7 +150,8 @@ class Engine:
         else:
             assert self.plain is not None
             volume = source.volume.expand(len(x_d), -1, -1, -1, -1)
-            image = self.plain.drive(volume, source.x_s.expand_as(x_d), x_d)
+            picture = source.image.expand(len(x_d), -1, -1, -1)
+            image = self.plain.drive(volume, source.x_s.expand_as(x_d), x_d, picture)
         # Truncated, not rounded: upstream's way.
         return (image.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
@@ -185,10 +189,11 @@ class Engine:
 
 def _frames(source: PreparedSource, start: int, stop: int) -> PreparedSource:
     """Some of several source pictures."""
-    warp = None if source.warp is None else WarpSource(*(value[start:stop] for value in source.warp))
+    warp = None if source.warp is None else source.warp.each(lambda x: x[start:stop])
     return PreparedSource(
         volume=source.volume[start:stop], canonical=source.canonical[start:stop],
         motion=source.motion.frames(start, stop), x_s=source.x_s[start:stop], warp=warp,
+        image=source.image[start:stop],
     )  # fmt: skip
 
 

@@ -108,13 +108,13 @@ def scene_of(model: LivePortrait, count: int = 3) -> Scene:
 @torch.inference_mode()
 def plain_way(model: LivePortrait, scene: Scene, name: str = "plain float32") -> Way:
     """The readable networks."""
-    features = model.warping(scene.volume, kp_source=scene.x_s, kp_driving=scene.x_d).features
+    warp = model.warping(scene.volume, kp_source=scene.x_s, kp_driving=scene.x_d)
     return Way(
         name,
         lambda: model.motion(scene.image),
         lambda: model.warping(scene.volume, kp_source=scene.x_s, kp_driving=scene.x_d),
-        lambda: model.generator(features),
-        lambda x_d: model.drive(scene.volume, scene.x_s, x_d),
+        lambda: model.paint(warp, scene.image),
+        lambda x_d: model.drive(scene.volume, scene.x_s, x_d, scene.image),
     )
 
 
@@ -129,12 +129,12 @@ def fast_way(
     fast = FastPortrait(model, precision)
     if compiled:
         fast.compile_networks()
-    source: WarpSource = fast.prepare(scene.volume, scene.x_s)
+    source: WarpSource = fast.prepare(scene.volume, scene.x_s, scene.image)
     image, x_ds = scene.image.expand(frames, -1, -1, -1), scene.x_d.expand(frames, -1, -1)
-    features = fast.warping(source, x_ds).features
+    warp = fast.warping(source, x_ds)
     name = f"fast {precision}" + " compiled" * compiled + f", {frames} at once" * (frames > 1)
     return Way(
-        name, lambda: fast.motion(image), lambda: fast.warping(source, x_ds), lambda: fast.generator(features),
+        name, lambda: fast.motion(image), lambda: fast.warping(source, x_ds), lambda: fast.paint(warp, source),
         lambda x_d: fast.drive(source, x_d.expand(frames, -1, -1)), frames,
     )  # fmt: skip
 
@@ -144,7 +144,7 @@ def compared(
     ways: Sequence[Way], model: LivePortrait, scene: Scene, repeats: int, memory: Sequence[float]
 ) -> list[Row]:
     """Time all ways, taking turns, so that whatever else the machine does hits all; the first is the measure."""
-    truth = [model.drive(scene.volume, scene.x_s, x_d) for x_d in scene.x_ds]
+    truth = [model.drive(scene.volume, scene.x_s, x_d, scene.image) for x_d in scene.x_ds]
     psnr = [
         min(psnr_db(way.drive(x_d), picture) for x_d, picture in zip(scene.x_ds, truth, strict=True)) for way in ways
     ]

@@ -179,7 +179,10 @@ def start_model(config: DictConfig) -> "LivePortrait":
     Raises:
         ValueError: the weights are missing, damaged, or of another size than the chosen model.
     """
-    from finetune.start import prepare_scratch
+    from dataclasses import replace
+
+    from finetune.run import say
+    from finetune.start import prepare_scratch, with_pixels
     from lp_models import LivePortrait, load_pretrained, resolve_weights
 
     size = build(config.model)
@@ -188,6 +191,9 @@ def start_model(config: DictConfig) -> "LivePortrait":
     folder = resolve_weights(config.weights)
     # Loading gives eval mode; batch statistics must be those of training.
     model = load_pretrained(folder).train()
+    if size.copies_pixels and replace(model.config, copies_pixels=True) == size != model.config:
+        say(f"weights={config.weights} paint every pixel; the way for the source's own pixels starts untrained")
+        model = with_pixels(model)
     if model.config != size:
         raise ValueError(
             f"weights={config.weights} hold the model {model.config.name!r}, which is not model={size.name}; add "

@@ -82,8 +82,8 @@ def forward_pass(
     kp_driving = posed_keypoints(source.canonical, rotation, driving.delta, target.scale, target.shift)
     image = None
     if stage.paints:
-        volume = model.appearance(fit(batch.source, stage.side_px or full))
-        image = model.drive(volume, kp_source, kp_driving).float()
+        pictures = fit(batch.source, stage.side_px or full)
+        image = model.drive(model.appearance(pictures), kp_source, kp_driving, pictures).float()
     everyone = source_keypoints(motion)
     return Forward(
         image=image, kp_source=kp_source, kp_driving=kp_driving,

@@ -51,7 +51,7 @@ def _look(model: LivePortrait, batch: Batch) -> Insight:
     read = forward_pass(model, batch, stage=READ_ONLY)
     warp: Warp = model.warping(model.appearance(batch.source), kp_source=read.kp_source, kp_driving=read.kp_driving)
     own = source_keypoints(read.driving)
-    image = model.generator(warp.features)
+    image = model.paint(warp, batch.source)
     return Insight(image, read.kp_source, own, read.kp_driving, warp.flow, warp.occlusion)
 
 

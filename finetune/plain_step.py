@@ -88,7 +88,7 @@ class PlainStep:
         kp_source = source_keypoints(source)
         kp_driving = posed_keypoints(source.canonical, rotation, driving.delta, target.scale, target.shift)
         volume = self.model.appearance(batch.source)
-        image = self.model.drive(volume, kp_source, kp_driving)
+        image = self.model.drive(volume, kp_source, kp_driving, batch.source)
         terms = self._picture_terms(image, batch)
         terms |= self._motion_terms(batch, (source, driving, target), kp_driving)
         if self.discriminator is not None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from finetune.frozen_convolution import frozen_convolution
 from finetune.perceptual import OrientedFilters
-from lp_models.dense_motion import HEATMAP_VARIANCE, DenseMotion, DenseMotionNetwork
+from lp_models.dense_motion import HEATMAP_VARIANCE, DenseMotion, DenseMotionNetwork, surface_shift
 from lp_models.generator import SLOPE, SpadeBlock, SpadeNorm
 from lp_models.geometry import identity_grid
 
@@ -82,11 +82,13 @@ def _dense_motion(
         evidence = torch.cat((heat, translated(compressed.float(), offsets)), dim=2).flatten(1, 2)
     prediction = net.hourglass(evidence)
     scores, occlusion = net.mask(prediction), net.occlusion(prediction.flatten(1, 2))
+    depths = net.depth_scores(prediction)
     with torch.autocast(volume.device.type, enabled=False):
         mask = scores.float().softmax(dim=1)
         # The mask sums to 1: the mean of grid + offset is grid + the mean of the offsets.
-        flow = grid + torch.einsum("bndhw,bni->bdhwi", mask, offsets)
-        return DenseMotion(flow=flow, occlusion=occlusion.float().sigmoid(), mask=mask)
+        moves = torch.einsum("bndhw,bni->bdhwi", mask, offsets)
+        shift = None if depths is None else surface_shift(moves, depths)
+        return DenseMotion(flow=grid + moves, occlusion=occlusion.float().sigmoid(), mask=mask, shift=shift)
 
 
 def gaussians(keypoints: Float[Tensor, "B K 3"], grid: Float[Tensor, "D H W 3"]) -> Float[Tensor, "B K D H W"]:

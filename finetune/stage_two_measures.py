@@ -91,17 +91,21 @@ class Stage:
         motion = self.motion(face.image)
         points = source_keypoints(motion)
         volume = self.model.appearance(face.image)
-        return Prepared(face, volume, motion, points, self._drive(volume, points, points))
+        return Prepared(face, volume, motion, points, self._drive(face.image, volume, points, points))
 
     def images(self, one: Prepared, driven: Float[Tensor, "T K 3"]) -> Float[Tensor, "T 3 S S"]:
         """The face at other keypoints."""
-        return torch.cat([self._drive(one.volume, one.keypoints, part) for part in driven.split(self.batch_size)])
+        return torch.cat(
+            [self._drive(one.face.image, one.volume, one.keypoints, part) for part in driven.split(self.batch_size)]
+        )
 
     @torch.no_grad()
-    def _drive(self, volume: Tensor, source: Tensor, driven: Tensor) -> Tensor:
+    def _drive(self, picture: Tensor, volume: Tensor, source: Tensor, driven: Tensor) -> Tensor:
         num = len(driven)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            image = self.model.drive(volume.expand(num, -1, -1, -1, -1), source.expand(num, -1, -1), driven)
+            each = (one.expand(num, *one.shape[1:]) for one in (volume, source, picture))
+            volume, source, picture = each
+            image = self.model.drive(volume, source, driven, picture)
         return image.float()
 
     @torch.no_grad()

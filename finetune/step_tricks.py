@@ -87,7 +87,7 @@ def _network_pieces(made: Ready, batch: Batch) -> list[Piece]:
 
         def paint() -> None:
             with module.autocast():
-                _back([net.drive(volume, start, start + 0.02)], net)
+                _back([net.drive(volume, start, start + 0.02, batch.source)], net)
 
         return paint
 

@@ -169,10 +169,15 @@ class StitchingModule(Recipe):
         stitched = corrections.stitch(poses.source, driven)
         twice = torch.cat((volume, volume))
         from_source = torch.cat((poses.source, poses.source))
+        pictures = torch.cat((batch.source, batch.source))
         with self.autocast():
             with torch.no_grad():
-                kept, moved = self.model.drive(twice, from_source, torch.cat((poses.source, driven))).float().chunk(2)
-            held, opened = self.model.drive(twice, from_source, torch.cat((stitched, retargeted))).float().chunk(2)
+                kept, moved = (
+                    self.model.drive(twice, from_source, torch.cat((poses.source, driven)), pictures).float().chunk(2)
+                )
+            held, opened = (
+                self.model.drive(twice, from_source, torch.cat((stitched, retargeted)), pictures).float().chunk(2)
+            )
         found = stitch_terms(self.objective, batch, kept, moved, held, stitched - driven)
         return found | retarget_terms(self.ruler, batch, kept, opened, asked, eyes, lips)
 
@@ -192,7 +197,7 @@ class StitchingModule(Recipe):
             volume, poses = self.poses(batch, Drawn(own, no, torch.ones(len(own), device=own.device), no))
             stitched = self.model.stitching.stitch(poses.source, poses.driven)
             with self.autocast():
-                return self.model.drive(volume, poses.source, stitched).float()
+                return self.model.drive(volume, poses.source, stitched, batch.source).float()
 
 
 def start_corrections(model: LivePortrait, start_from: str) -> str:

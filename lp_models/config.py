@@ -64,6 +64,8 @@ class LivePortraitConfig:
     spade_hidden: int
     upscale: int
     """Pixel shuffle after the last convolution; 1 leaves it out."""
+    copies_pixels: bool = False
+    """Blend what is painted with the source's own pixels, moved by the flow (lp_models/pixels.py). Official: false."""
 
     stitching_hidden: Sequence[int] = (128, 128, 64)
     lip_hidden: Sequence[int] = (128, 128, 64)
@@ -72,7 +74,7 @@ class LivePortraitConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "name":
+            if field.name in ("name", "copies_pixels"):
                 continue
             if field.name == "motion_px" and value == 0:
                 object.__setattr__(self, "motion_px", self.image_px)
@@ -83,6 +85,8 @@ class LivePortraitConfig:
             for number in getattr(self, field.name) if isinstance(value, Sequence) else (value,):
                 if not isinstance(number, int) or number < 1:
                     raise ValueError(f"model config {self.name!r}: {field.name} is {value}; give 1 or more")
+        if not isinstance(self.copies_pixels, bool):
+            raise ValueError(f"model config {self.name!r}: copies_pixels is {self.copies_pixels!r}; give true or false")
         self._check_kernels()
         self._check_sides()
         if self.motion_px > self.image_px:

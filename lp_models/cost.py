@@ -58,12 +58,12 @@ def _calls(model: LivePortrait, batch: int) -> dict[str, Callable[[], Tensor]]:
     with torch.no_grad():
         volume = model.appearance(image)
         x_s = source_keypoints(model.motion(image))
-        features = model.warping(volume, kp_source=x_s, kp_driving=x_s + 0.05).features
+        warp = model.warping(volume, kp_source=x_s, kp_driving=x_s + 0.05)
     return {
         "appearance": lambda: model.appearance(image),
         "motion": lambda: source_keypoints(model.motion(image)),
         "warping": lambda: model.warping(volume, kp_source=x_s, kp_driving=x_s + 0.05).features,
-        "generator": lambda: model.generator(features),
+        "generator": lambda: model.paint(warp, image),
     }
 
 

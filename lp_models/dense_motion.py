@@ -25,6 +25,8 @@ class DenseMotion(NamedTuple):
     flow: Float[Tensor, "B D H W 3"]
     occlusion: Float[Tensor, "B 1 H W"]
     mask: Float[Tensor, "B K+1 D H W"]
+    shift: Float[Tensor, "B 2 H W"] | None = None
+    """Where the surface that is seen lies in the source picture, relative to here; None unless pixels are copied."""
 
 
 def sparse_motions(
@@ -56,6 +58,11 @@ def heatmaps(
 
     change = gaussian(kp_driving) - gaussian(kp_source)
     return F.pad(change, (0, 0, 0, 0, 0, 0, 1, 0))[:, :, None]
+
+
+def surface_shift(moves: Float[Tensor, "B D H W 3"], depths: Float[Tensor, "B D H W"]) -> Float[Tensor, "B 2 H W"]:
+    """The moves of a volume seen from the front: their x and y, weighted by how much each depth is seen."""
+    return torch.einsum("bdhw,bdhwi->bihw", depths.float().softmax(dim=1), moves[..., :2])
 
 
 class Encoder(nn.Module):
@@ -137,6 +144,20 @@ class DenseMotionNetwork(nn.Module):
             config.occlusion_kernel,
             padding=config.occlusion_kernel // 2,
         )
+        self.surface = (
+            nn.Conv2d(
+                self.hourglass.channels_out * config.volume_depth,
+                config.volume_depth,
+                config.occlusion_kernel,
+                padding=config.occlusion_kernel // 2,
+            )
+            if config.copies_pixels
+            else None
+        )
+
+    def depth_scores(self, prediction: Float[Tensor, "B C D H W"]) -> Float[Tensor, "B D H W"] | None:
+        """How much each depth is what one sees there; None unless pixels are copied."""
+        return None if self.surface is None else self.surface(prediction.flatten(1, 2))
 
     def forward(
         self,
@@ -156,7 +177,9 @@ class DenseMotionNetwork(nn.Module):
         prediction = self.hourglass(evidence)
         scores = self.mask(prediction)
         occlusion = self.occlusion(prediction.flatten(1, 2))
+        depths = self.depth_scores(prediction)
         with torch.autocast(volume.device.type, enabled=False):
             mask = scores.float().softmax(dim=1)
             flow = torch.einsum("bndhw,bndhwi->bdhwi", mask, motions)
-            return DenseMotion(flow=flow, occlusion=occlusion.float().sigmoid(), mask=mask)
+            shift = None if depths is None else surface_shift(flow - grid, depths)
+            return DenseMotion(flow=flow, occlusion=occlusion.float().sigmoid(), mask=mask, shift=shift)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from lp_models.config import LivePortraitConfig
 from lp_models.layers import SpectralConv2d
+from lp_models.pixels import blended
 
 SLOPE = 0.2
 
@@ -59,6 +60,8 @@ class SpadeGenerator(nn.Module):
         super().__init__()
         label, hidden, width = config.feature_channels, config.spade_hidden, config.generator_width
         self.num_middle_blocks = config.num_middle_blocks
+        self.copies_pixels = config.copies_pixels
+        channels = 4 if config.copies_pixels else 3
         self.fc = nn.Conv2d(label, width, 3, padding=1)
         for i in range(config.num_middle_blocks):
             self.add_module(f"G_middle_{i}", SpadeBlock(width, width, label, hidden))
@@ -66,18 +69,36 @@ class SpadeGenerator(nn.Module):
         self.up_1 = SpadeBlock(width // 2, config.generator_out_width, label, hidden)
         if config.upscale > 1:
             self.conv_img = nn.Sequential(
-                nn.Conv2d(config.generator_out_width, 3 * config.upscale**2, 3, padding=1),
+                nn.Conv2d(config.generator_out_width, channels * config.upscale**2, 3, padding=1),
                 nn.PixelShuffle(config.upscale),
             )
         else:
-            self.conv_img = nn.Conv2d(config.generator_out_width, 3, 3, padding=1)
+            self.conv_img = nn.Conv2d(config.generator_out_width, channels, 3, padding=1)
 
-    def forward(self, features: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 3 S S"]:
-        """Warped features -> RGB in 0-1, in fp32."""
+    def forward(
+        self, features: Float[Tensor, "B F H W"], pixels: Float[Tensor, "B 3 S S"] | None = None
+    ) -> Float[Tensor, "B 3 S S"]:
+        """Warped features -> RGB in 0-1, in fp32.
+
+        Args:
+            features: of the warping network.
+            pixels: the moved source (`lp_models.pixels.moved_pixels`), for a model that copies pixels.
+
+        Raises:
+            ValueError: the model copies pixels and got none.
+        """
+        check_pixels(self.copies_pixels, pixels)
         x = self.fc(features)
         for i in range(self.num_middle_blocks):
             x = self.get_submodule(f"G_middle_{i}")(x, features)
         x = self.up_0(F.interpolate(x, scale_factor=2.0, mode="nearest"), features)
         x = self.up_1(F.interpolate(x, scale_factor=2.0, mode="nearest"), features)
         x = self.conv_img(F.leaky_relu(x, SLOPE))
-        return torch.sigmoid(x.float())
+        return torch.sigmoid(x.float()) if pixels is None else blended(x.float(), pixels)
+
+
+def check_pixels(copies_pixels: bool, pixels: Tensor | None) -> None:
+    """Refuse pixels where the model has no use for them, and their absence where it needs them."""
+    if copies_pixels != (pixels is not None):
+        state = "needs the source picture" if copies_pixels else "has no use for the source picture"
+        raise ValueError(f"this model has copies_pixels={str(copies_pixels).lower()} and {state}")

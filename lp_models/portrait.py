@@ -8,6 +8,7 @@ from lp_models.config import LivePortraitConfig
 from lp_models.generator import SpadeGenerator
 from lp_models.geometry import Motion, driven_keypoints, source_keypoints
 from lp_models.motion import MotionExtractor
+from lp_models.pixels import moved_pixels
 from lp_models.stitching import StitchingRetargeting
 from lp_models.warping import Warp, WarpingNetwork
 
@@ -31,14 +32,34 @@ class LivePortrait(nn.Module):
         motion_source: Motion = self.motion(source)
         motion_driving: Motion = self.motion(driving)
         volume = self.appearance(source)
-        return self.drive(volume, source_keypoints(motion_source), driven_keypoints(motion_source, motion_driving))
+        driven = driven_keypoints(motion_source, motion_driving)
+        return self.drive(volume, source_keypoints(motion_source), driven, source)
 
     def drive(
         self,
         volume: Float[Tensor, "B C D H W"],
         kp_source: Float[Tensor, "B K 3"],
         kp_driving: Float[Tensor, "B K 3"],
+        source: Float[Tensor, "B 3 S S"] | None = None,
     ) -> Float[Tensor, "B 3 S_out S_out"]:
-        """One frame: the source's volume moved from its keypoints to the driving ones; RGB in 0-1."""
+        """One frame: the source's volume moved from its keypoints to the driving ones; RGB in 0-1.
+
+        Args:
+            volume: of the appearance network.
+            kp_source: keypoints of the source.
+            kp_driving: where they go.
+            source: the picture that the volume is of; only models that copy pixels look at it, and they need it.
+
+        Raises:
+            ValueError: the model copies pixels and has no source.
+        """
         warp: Warp = self.warping(volume, kp_source=kp_source, kp_driving=kp_driving)
-        return self.generator(warp.features)
+        return self.paint(warp, source)
+
+    def paint(self, warp: Warp, source: Float[Tensor, "B 3 S S"] | None) -> Float[Tensor, "B 3 S_out S_out"]:
+        """The picture of a warped source."""
+        if source is None or warp.shift is None:
+            return self.generator(warp.features)
+        # Smaller pictures than the model's own are painted smaller too (training, finetune/forward.py).
+        side_px = warp.features.shape[-1] * self.config.output_px // self.config.volume_side
+        return self.generator(warp.features, moved_pixels(source, warp.shift, side_px))

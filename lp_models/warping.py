@@ -18,6 +18,8 @@ class Warp(NamedTuple):
     features: Float[Tensor, "B F H W"]
     flow: Float[Tensor, "B D H W 3"]
     occlusion: Float[Tensor, "B 1 H W"]
+    shift: Float[Tensor, "B 2 H W"] | None = None
+    """From here to the place in the source picture, x y; None unless the model copies pixels."""
 
 
 class WarpingNetwork(nn.Module):
@@ -42,5 +44,8 @@ class WarpingNetwork(nn.Module):
             moved = F.grid_sample(volume.float(), motion.flow, align_corners=False)
         features = self.fourth(self.third(moved.flatten(1, 2)))
         return Warp(
-            features=features * motion.occlusion.to(features.dtype), flow=motion.flow, occlusion=motion.occlusion
+            features=features * motion.occlusion.to(features.dtype),
+            flow=motion.flow,
+            occlusion=motion.occlusion,
+            shift=motion.shift,
         )

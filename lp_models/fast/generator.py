@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lp_models.fast.convolution import ReadyConv
-from lp_models.generator import SLOPE, SpadeBlock, SpadeGenerator, SpadeNorm
+from lp_models.generator import SLOPE, SpadeBlock, SpadeGenerator, SpadeNorm, check_pixels
+from lp_models.pixels import blended
 
 EPS = 1e-5
 """Of torch's instance norm."""
@@ -182,11 +183,15 @@ class FastGenerator(nn.Module):
         self.up = nn.ModuleList(FastSpadeBlock(block, dtype) for block in ups)
         last = generator.conv_img[0] if isinstance(generator.conv_img, nn.Sequential) else generator.conv_img
         weight, bias = _numbers(last)
-        self.upscale = round((len(bias) // 3) ** 0.5)
+        self.copies_pixels = generator.copies_pixels
+        self.upscale = round((len(bias) // (4 if self.copies_pixels else 3)) ** 0.5)
         self.conv_img = ReadyConv(weight, bias, dtype=dtype)
 
-    def forward(self, features: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 3 S S"]:
-        """Warped features -> RGB in 0-1, in fp32."""
+    def forward(
+        self, features: Float[Tensor, "B F H W"], pixels: Float[Tensor, "B 3 S S"] | None = None
+    ) -> Float[Tensor, "B 3 S S"]:
+        """Warped features -> RGB in 0-1, in fp32; `pixels`: the moved source, for models that copy pixels."""
+        check_pixels(self.copies_pixels, pixels)
         label = features.contiguous(memory_format=torch.channels_last)
         x = self.fc(label).float()
         for i, block in enumerate(self.middle):
@@ -194,7 +199,8 @@ class FastGenerator(nn.Module):
         for block, styles in zip(self.up, self.styles, strict=True):
             x = block(x, styles(label))
         x = self.conv_img(F.leaky_relu(x, SLOPE)).float()
-        return torch.sigmoid(F.pixel_shuffle(x, self.upscale))
+        x = F.pixel_shuffle(x, self.upscale)
+        return torch.sigmoid(x) if pixels is None else blended(x, pixels)
 
 
 def _norms(block: SpadeBlock) -> list[SpadeNorm]:

@@ -10,7 +10,9 @@ from lp_models.fast.convolution import can_pack
 from lp_models.fast.generator import FastGenerator
 from lp_models.fast.motion import fast_motion
 from lp_models.fast.warping import FastWarping, WarpSource
+from lp_models.pixels import moved_pixels
 from lp_models.portrait import LivePortrait
+from lp_models.warping import Warp
 
 Precision = Literal["float32", "bfloat16", "float16"]
 """Of most convolutions. Keypoints, flow, occlusion, sampling and sums are fp32 whatever is chosen."""
@@ -57,14 +59,33 @@ class FastPortrait(nn.Module):
         self.generator.compile(mode=mode)
 
     @torch.inference_mode()
-    def prepare(self, volume: Float[Tensor, "B C D H W"], kp_source: Float[Tensor, "B K 3"]) -> WarpSource:
-        """Everything that the source alone decides; one source serves any number of frames."""
-        return self.warping.prepare(volume, kp_source)
+    def prepare(
+        self,
+        volume: Float[Tensor, "B C D H W"],
+        kp_source: Float[Tensor, "B K 3"],
+        picture: Float[Tensor, "B 3 S S"] | None = None,
+    ) -> WarpSource:
+        """Everything that the source alone decides; one source serves any number of frames.
+
+        Args:
+            volume: of the appearance network.
+            kp_source: keypoints of the source.
+            picture: what the volume is of; only models that copy pixels look at it, and they need it.
+        """
+        return self.warping.prepare(volume, kp_source, picture if self.config.copies_pixels else None)
 
     @torch.inference_mode()
     def drive(self, source: WarpSource, kp_driving: Float[Tensor, "B K 3"]) -> Float[Tensor, "B 3 S_out S_out"]:
         """One prepared source (or one per frame) moved to the driving keypoints; RGB in 0-1, fp32."""
-        return self.generator(self.warping(source, kp_driving).features)
+        return self.paint(self.warping(source, kp_driving), source)
+
+    def paint(self, warp: Warp, source: WarpSource) -> Float[Tensor, "B 3 S_out S_out"]:
+        """The picture of a warped source."""
+        if source.picture is None or warp.shift is None:
+            return self.generator(warp.features)
+        picture = source.repeated(len(warp.shift)).picture
+        assert picture is not None
+        return self.generator(warp.features, moved_pixels(picture, warp.shift, self.config.output_px))
 
 
 def best_precision(device: str | torch.device) -> Precision:

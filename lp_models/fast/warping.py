@@ -8,6 +8,7 @@
 - the volume is sampled by weighted sums of rows.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lp_models.dense_motion import HEATMAP_VARIANCE, DenseMotionNetwork, Hourglass
+from lp_models.dense_motion import HEATMAP_VARIANCE, DenseMotionNetwork, Hourglass, surface_shift
 from lp_models.fast.convolution import ReadyConv, folded
 from lp_models.fast.fourier import FourierConv3d
 from lp_models.fast.sampling import sampled_rows, translated
@@ -40,10 +41,18 @@ class WarpSource(NamedTuple):
     volume: Float[Tensor, "B C D H W"]
     rows: Float[Tensor, "B V C"]
     """The volume with its voxels in order D, H, W and their channels together."""
+    picture: Float[Tensor, "B 3 S S"] | None = None
+    """For models that copy pixels."""
 
     def repeated(self, count: int) -> "WarpSource":
         """One source for `count` frames; no copy."""
-        return self if len(self.volume) == count else WarpSource(*(x.expand(count, *x.shape[1:]) for x in self))
+        return self if len(self.volume) == count else self.each(lambda x: x.expand(count, *x.shape[1:]))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "WarpSource":
+        """The same change to every tensor."""
+        compressed, gaussians, keypoints, volume, rows, picture = self
+        changed = (change(x) for x in (compressed, gaussians, keypoints, volume, rows))
+        return WarpSource(*changed, picture=None if picture is None else change(picture))
 
 
 def gaussians(grid: Float[Tensor, "D H W 3"], keypoints: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K D H W"]:
@@ -137,18 +146,25 @@ class FastWarping(nn.Module):
         self.hourglass = FastHourglass(dense.hourglass, order, dtype, sensitive)
         self.mask = mask_conv(dense.mask, depth)
         self.occlusion = ShiftedSums(dense.occlusion, depth)
+        surface = dense.surface
+        self.surface = None if surface is None else ReadyConv(surface.weight, surface.bias, dtype=torch.float32)
         weight, bias = folded(network.third.conv.weight, network.third.conv.bias, network.third.norm)
         # Samples come depth first, channels innermost; the plain network has it the other way round.
         weight = weight.unflatten(1, (-1, depth)).transpose(1, 2).flatten(1, 2)
         self.third = ReadyConv(weight, bias, dtype=sensitive, activation="leaky_relu", slope=LEAKY_SLOPE)
         self.fourth = ReadyConv(network.fourth.weight, network.fourth.bias, dtype=sensitive)
 
-    def prepare(self, volume: Float[Tensor, "B C D H W"], kp_source: Float[Tensor, "B K 3"]) -> WarpSource:
-        """Everything that the source alone decides."""
+    def prepare(
+        self,
+        volume: Float[Tensor, "B C D H W"],
+        kp_source: Float[Tensor, "B K 3"],
+        picture: Float[Tensor, "B 3 S S"] | None = None,
+    ) -> WarpSource:
+        """Everything that the source alone decides; `picture` is kept for models that copy pixels."""
         grid = identity_grid(volume.shape[2], volume.shape[3], volume.shape[4], like=kp_source)
         compressed = self.compress(volume.contiguous(memory_format=torch.channels_last_3d)).float().contiguous()
         rows = volume.float().flatten(2).mT.contiguous()
-        return WarpSource(compressed, gaussians(grid, kp_source), kp_source, volume.float(), rows)
+        return WarpSource(compressed, gaussians(grid, kp_source), kp_source, volume.float(), rows, picture)
 
     def forward(self, source: WarpSource, kp_driving: Float[Tensor, "B K 3"]) -> Warp:
         """Warp prepared sources; one source serves all frames."""
@@ -156,14 +172,18 @@ class FastWarping(nn.Module):
         volume = source.volume
         grid = identity_grid(volume.shape[2], volume.shape[3], volume.shape[4], like=kp_driving)
         offsets = F.pad(source.keypoints - kp_driving, (0, 0, 1, 0))
-        scores, occlusion = self._scores(source, grid, offsets, kp_driving)
+        scores, occlusion, depths = self._scores(source, grid, offsets, kp_driving)
         mask = scores.softmax(dim=1)
         # The mask sums to one, so the mean of (grid + offset) is the grid plus the mean offset.
-        flow = torch.einsum("bndhw,bni->bdhwi", mask, offsets) + grid
+        moves = torch.einsum("bndhw,bni->bdhwi", mask, offsets)
+        flow = moves + grid
         features = self.fourth(self.third(sampled(source, flow)))
-        return Warp(features=features.float() * occlusion, flow=flow, occlusion=occlusion)
+        shift = None if depths is None else surface_shift(moves, depths)
+        return Warp(features=features.float() * occlusion, flow=flow, occlusion=occlusion, shift=shift)
 
-    def _scores(self, source: WarpSource, grid: Tensor, offsets: Tensor, kp_driving: Tensor) -> tuple[Tensor, Tensor]:
+    def _scores(
+        self, source: WarpSource, grid: Tensor, offsets: Tensor, kp_driving: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         change = gaussians(grid, kp_driving) - source.gaussians
         B, K, D, H, W = change.shape
         moved = translated(source.compressed, offsets)
@@ -172,7 +192,8 @@ class FastWarping(nn.Module):
         evidence[..., K + 1 :].unflatten(-1, (K + 1, -1)).copy_(moved)
         evidence = evidence.permute(0, 4, 1, 2, 3)
         prediction = self.hourglass(evidence)
-        return self.mask(prediction).float(), self.occlusion(prediction).float().sigmoid()
+        depths = None if self.surface is None else self.surface(prediction.flatten(1, 2).float())
+        return self.mask(prediction).float(), self.occlusion(prediction).float().sigmoid(), depths
 
 
 def sampled(source: WarpSource, flow: Float[Tensor, "B D H W 3"]) -> Float[Tensor, "B DC H W"]:

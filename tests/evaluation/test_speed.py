@@ -20,8 +20,8 @@ def model() -> LivePortrait:
 def test_random_networks_use_the_range_and_are_the_same_each_time(model: LivePortrait) -> None:
     scene = scene_of(model)
     with torch.inference_mode():
-        picture = model.drive(scene.volume, scene.x_s, scene.x_d)
-        again = lively_model(TINY).drive(scene.volume, scene.x_s, scene.x_d)
+        picture = model.drive(scene.volume, scene.x_s, scene.x_d, scene.image)
+        again = lively_model(TINY).drive(scene.volume, scene.x_s, scene.x_d, scene.image)
     assert picture.std() > 0.1
     assert torch.equal(picture, again)
 

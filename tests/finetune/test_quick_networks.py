@@ -27,7 +27,7 @@ def test_frames_and_gradients_are_equal_to_rounding() -> None:
         torch.manual_seed(1)
         image = torch.rand(2, 3, 64, 64)
         points = (torch.rand(2, 21, 3) - 0.5).requires_grad_(True)
-        frame = model.drive(model.appearance(image), points, points.detach().flip(0) + 0.1)
+        frame = model.drive(model.appearance(image), points, points.detach().flip(0) + 0.1, image)
         frame.square().mean().backward()
         frames.append((frame.detach(), points.grad))
     torch.testing.assert_close(frames[1], frames[0], rtol=1e-4, atol=1e-5)

@@ -1,6 +1,6 @@
 import torch
 
-from finetune.start import prepare_scratch
+from finetune.start import FIRST_SHARE, prepare_scratch, with_pixels
 from lp_models import LivePortrait, LivePortraitConfig
 
 
@@ -12,3 +12,18 @@ def test_most_stem_filters_ignore_brightness():
     same = (dark - bright).abs().amax(dim=(0, 2, 3)) < 1e-5
     assert same.sum().item() == 6
     assert same.numel() == 8
+
+
+def test_a_base_that_learns_to_copy_pixels_starts_as_it_was() -> None:
+    torch.manual_seed(0)
+    model = LivePortrait(LivePortraitConfig.named("tiny")).eval()
+    copying = with_pixels(model)
+    assert copying.config.copies_pixels
+    assert not copying.training
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        before, after = model(image, image), copying(image, image)
+        # At its own keypoints the source does not move: an eighth of it is mixed in, seven eighths are the old paint.
+        share = torch.tensor(FIRST_SHARE).sigmoid()
+        target = torch.nn.functional.interpolate(image, size=after.shape[-2:], mode="bilinear", align_corners=False)
+    torch.testing.assert_close(after, before + share * (target - before), atol=1e-4, rtol=0)

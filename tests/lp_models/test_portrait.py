@@ -32,7 +32,7 @@ def test_shapes_follow_the_config(name: str) -> None:
         motion = model.motion(image)
         x_s = source_keypoints(motion)
         warp = model.warping(volume, kp_source=x_s, kp_driving=x_s.flip(0))
-        frame = model.generator(warp.features)
+        frame = model.paint(warp, image)
     side = config.volume_side
     assert volume.shape == (2, config.volume_channels, config.volume_depth, side, side)
     assert isinstance(motion, Motion)
@@ -54,7 +54,7 @@ def test_every_parameter_that_takes_part_gets_a_gradient() -> None:
         + model.stitching.retarget_eyes(x_s, torch.rand(2, 3))
         + model.stitching.retarget_lips(x_s, torch.rand(2, 2))
     )
-    frame = model.drive(model.appearance(image), x_s, x_d)
+    frame = model.drive(model.appearance(image), x_s, x_d, image)
     (frame - image.mean()).square().sum().backward()
     # A bias in front of a batch norm gets rounding errors at most, so weights alone are looked at.
     weights = [(name, p) for name, p in model.named_parameters() if not name.endswith("bias")]
@@ -84,7 +84,7 @@ def test_the_same_picture_twice_drives_with_its_own_keypoints() -> None:
     image = pictures(model.config)
     with torch.no_grad():
         x_s = source_keypoints(model.motion(image))
-        expected = model.drive(model.appearance(image), x_s, x_s)
+        expected = model.drive(model.appearance(image), x_s, x_s, image)
         assert torch.equal(model(image, image), expected)
 
 

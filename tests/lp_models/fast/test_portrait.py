@@ -24,18 +24,21 @@ def model_of(name: str = "tiny", **change: int) -> LivePortrait:
     return model
 
 
-def scene(model: LivePortrait, frames: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A volume, its keypoints and driving keypoints that differ by frame."""
+def scene(model: LivePortrait, frames: int) -> tuple[torch.Tensor, ...]:
+    """A picture, its volume and keypoints, and driving keypoints that differ by frame."""
     side = model.config.image_px
     picture = torch.rand(1, 3, side, side)
     with torch.no_grad():
         volume, x_s = model.appearance(picture), source_keypoints(model.motion(picture))
-    return volume, x_s, x_s + 0.1 * torch.randn(frames, *x_s.shape[1:])
+    return picture, volume, x_s, x_s + 0.1 * torch.randn(frames, *x_s.shape[1:])
 
 
-def plain(model: LivePortrait, volume: torch.Tensor, x_s: torch.Tensor, x_d: torch.Tensor) -> torch.Tensor:
+def plain(
+    model: LivePortrait, picture: torch.Tensor, volume: torch.Tensor, x_s: torch.Tensor, x_d: torch.Tensor
+) -> torch.Tensor:
+    picture = picture if model.config.copies_pixels else torch.empty(0)
     with torch.no_grad():
-        return torch.cat([model.drive(volume, x_s, one[None]) for one in x_d])
+        return torch.cat([model.drive(volume, x_s, one[None], picture if len(picture) else None) for one in x_d])
 
 
 def psnr_db(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -46,6 +49,8 @@ def psnr_db(a: torch.Tensor, b: torch.Tensor) -> float:
     "change",
     [
         {},
+        {"copies_pixels": True},
+        {"copies_pixels": True, "upscale": 1, "occlusion_kernel": 7},
         {"volume_depth": 2},
         {"upscale": 1},
         {"hourglass_blocks": 1},
@@ -55,72 +60,75 @@ def psnr_db(a: torch.Tensor, b: torch.Tensor) -> float:
     ],
     ids=str,
 )
-def test_full_precision_gives_the_plain_pictures(change: dict[str, int]) -> None:
+def test_full_precision_gives_the_plain_pictures(change: dict[str, int | bool]) -> None:
     model = model_of(**change)
-    volume, x_s, x_d = scene(model, 3)
+    picture, volume, x_s, x_d = scene(model, 3)
     fast = FastPortrait(model)
-    frames = fast.drive(fast.prepare(volume, x_s), x_d)
-    assert torch.allclose(frames, plain(model, volume, x_s, x_d), atol=2e-5)
+    frames = fast.drive(fast.prepare(volume, x_s, picture), x_d)
+    assert torch.allclose(frames, plain(model, picture, volume, x_s, x_d), atol=2e-5)
 
 
 def test_the_starter_size_too() -> None:
     model = model_of("starter")
-    volume, x_s, x_d = scene(model, 1)
+    picture, volume, x_s, x_d = scene(model, 1)
     fast = FastPortrait(model)
-    assert torch.allclose(fast.drive(fast.prepare(volume, x_s), x_d), plain(model, volume, x_s, x_d), atol=2e-5)
+    assert torch.allclose(
+        fast.drive(fast.prepare(volume, x_s, picture), x_d), plain(model, picture, volume, x_s, x_d), atol=2e-5
+    )
 
 
 def test_flow_and_occlusion_are_the_plain_ones() -> None:
-    model = model_of()
-    volume, x_s, x_d = scene(model, 2)
+    model = model_of(copies_pixels=True)
+    picture, volume, x_s, x_d = scene(model, 2)
     fast = FastPortrait(model)
-    warp = fast.warping(fast.prepare(volume, x_s), x_d)
+    warp = fast.warping(fast.prepare(volume, x_s, picture), x_d)
     with torch.no_grad():
         for i in range(2):
             expected = model.warping(volume, kp_source=x_s, kp_driving=x_d[i : i + 1])
-            for name in ("flow", "occlusion", "features"):
+            for name in ("flow", "occlusion", "features", "shift"):
                 ours, theirs = getattr(warp, name)[i], getattr(expected, name)[0]
                 assert torch.allclose(ours, theirs, atol=2e-5), name
 
 
-def test_every_frame_may_have_its_own_source() -> None:
-    model = model_of()
+@pytest.mark.parametrize("copies_pixels", [False, True])
+def test_every_frame_may_have_its_own_source(copies_pixels: bool) -> None:
+    model = model_of(copies_pixels=copies_pixels)
     scenes = [scene(model, 1) for _ in range(2)]
-    volume, x_s, x_d = (torch.cat(parts) for parts in zip(*scenes, strict=True))
+    picture, volume, x_s, x_d = (torch.cat(parts) for parts in zip(*scenes, strict=True))
     fast = FastPortrait(model)
     expected = torch.cat([plain(model, *one) for one in scenes])
-    assert torch.allclose(fast.drive(fast.prepare(volume, x_s), x_d), expected, atol=2e-5)
+    assert torch.allclose(fast.drive(fast.prepare(volume, x_s, picture), x_d), expected, atol=2e-5)
 
 
 def test_bfloat16_stays_close() -> None:
     model = model_of()
-    volume, x_s, x_d = scene(model, 2)
+    picture, volume, x_s, x_d = scene(model, 2)
     fast = FastPortrait(model, "bfloat16")
-    frames = fast.drive(fast.prepare(volume, x_s), x_d)
+    frames = fast.drive(fast.prepare(volume, x_s, picture), x_d)
     assert frames.dtype == torch.float32
-    assert psnr_db(frames, plain(model, volume, x_s, x_d)) > 45
-    assert not torch.equal(frames, plain(model, volume, x_s, x_d))
+    assert psnr_db(frames, plain(model, picture, volume, x_s, x_d)) > 45
+    assert not torch.equal(frames, plain(model, picture, volume, x_s, x_d))
 
 
 def test_without_onednn_the_same_pictures_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs, and a CPU whose torch has no oneDNN."""
     model = model_of()
-    volume, x_s, x_d = scene(model, 2)
+    picture, volume, x_s, x_d = scene(model, 2)
     from lp_models.fast import convolution
 
     monkeypatch.setattr(convolution, "can_pack", lambda x: False)
     fast = FastPortrait(model)
     assert torch.allclose(
-        fast.drive(fast.prepare(volume, x_s), x_d), plain(model, volume, x_s, x_d), atol=2e-5
+        fast.drive(fast.prepare(volume, x_s, picture), x_d), plain(model, picture, volume, x_s, x_d), atol=2e-5
     )  # fmt: skip
 
 
 def test_the_model_is_not_changed() -> None:
     model = model_of()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    volume, x_s, x_d = scene(model, 1)
+    picture, volume, x_s, x_d = scene(model, 1)
     fast = FastPortrait(model, "bfloat16")
-    fast.drive(fast.prepare(volume, x_s), x_d)
+    fast.drive(fast.prepare(volume, x_s, picture), x_d)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
