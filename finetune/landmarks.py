@@ -5,6 +5,7 @@ frozen landmark network, issue 385; that one is not published). `finetune/ruler_
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,13 +129,13 @@ def to_patch(marks: Float[Tensor, "B 3 M 2"], frames: Frames) -> Float[Tensor, "
     return local * mirror
 
 
-def save_ruler(ruler: OpeningRuler, path: Path) -> None:
-    """Write whole or not at all."""
+def save_ruler(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write the tensors of a ruler, whole or not at all."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    save_file({name: value.contiguous() for name, value in ruler.state_dict().items()}, part)
+    save_file({name: value.contiguous() for name, value in state.items()}, part)
     os.replace(part, path)  # noqa: PTH105  (house rule: write, then os.replace)
 
 

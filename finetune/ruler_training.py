@@ -122,7 +122,7 @@ def make_ruler(plan: RulerPlan) -> tuple[OpeningRuler, dict[str, dict[str, Accur
     teach(ruler, given, plan)
     table = accuracies(ruler.eval(), others)
     path = Path(plan.out)
-    save_ruler(ruler, path)
+    save_ruler(ruler.state_dict(), path)
     report: dict[str, Any] = {"plan": asdict(plan), "seconds": time.monotonic() - started}
     report["held_out"] = {name: {part: a._asdict() for part, a in row.items()} for name, row in table.items()}
     part = path.with_suffix(".json.part")

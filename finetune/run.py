@@ -1,6 +1,5 @@
 """A module and its data -> a trained module: resume, fit, checkpoints, exported weights."""
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +8,12 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.loggers import Logger
-from torch import Tensor
 
 from finetune.checkpoints import CheckpointError, Checkpoints, refuse_other_settings
 from finetune.datamodule import PairData
 from finetune.export import export, shard_provenance
 from finetune.keeper import Keeper, gather
+from finetune.landmarks import save_ruler
 from finetune.probes import Probe
 from finetune.recipe import Recipe, TrainingDivergedError
 from finetune.watching import watchers
@@ -129,7 +128,7 @@ def run(  # noqa: PLR0913  (the run's parts)
         for name in ("weights", *(("weights_best",) if is_best else ())):
             export(module.model, values, out / name, facts)
             if "opening_ruler" in saved["helpers"]:
-                save_ruler(saved["helpers"]["opening_ruler"], out / name)
+                save_ruler(saved["helpers"]["opening_ruler"], out / name / "opening_ruler.safetensors")
 
     if state is not None and module.step >= schedule.max_steps:
         if is_first():
@@ -205,15 +204,6 @@ def _guarded_fit(
             else "there is no checkpoint yet: run again with"
         )  # fmt: skip
         raise TrainingDivergedError(f"{error}; {where} a lower recipe.optimiser.lr or recipe.precision=fp32") from error
-
-
-def save_ruler(values: Mapping[str, Tensor], folder: Path) -> None:
-    """Write the ruler of openings beside the weights."""
-    from safetensors.torch import save_file
-
-    part = folder / "opening_ruler.safetensors.part"
-    save_file({name: value.contiguous() for name, value in values.items()}, part)
-    os.replace(part, folder / "opening_ruler.safetensors")  # noqa: PTH105  (house rule: write, then os.replace)
 
 
 class _Start(lightning.Callback):

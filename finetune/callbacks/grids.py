@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from finetune.callbacks.on_time import OnTime
 from finetune.drawings import marked, occlusion_map, warped_grid
 from finetune.insight import Insight, look, on
 from finetune.loggers import loggers_of
@@ -21,33 +22,26 @@ CLOSE_PX = 256
 
 
 @dataclass(kw_only=True, eq=False)
-class Grids(lightning.Callback):
+class Grids(OnTime):
     """Each `every` steps, as PNG and to the loggers; 0 for never.
 
     step-N.png: source | driving | output | target. step-N-keypoints.png: the first three, with keypoints and landmarks.
     step-N-warp.png: output | the source's square grid as the flow moves it | occlusion.
     """
 
-    module: Recipe
     folder: Path
     batch: Batch
-    every: int = 500
     close_rows: int = 6
     """So many rows have keypoints and warps."""
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
-        batch_idx: int,
-    ) -> None:  # fmt: skip
-        """Draw when it is time."""
-        step = self.module.step
-        if self.every and trainer.is_global_zero and (step % self.every == 0 or step >= self.module.max_steps):
-            pictures = self.draw()
-            for name, picture in pictures.items():
-                suffix = "" if name == "grid" else f"-{name}"
-                save_png(self.folder / f"step-{step:07d}{suffix}.png", picture)
-            for logger in loggers_of(trainer):
-                logger.pictures({f"samples/{name}": picture for name, picture in pictures.items()}, step)
+    def look(self, trainer: lightning.Trainer, step: int) -> None:
+        """Draw."""
+        pictures = self.draw()
+        for name, picture in pictures.items():
+            suffix = "" if name == "grid" else f"-{name}"
+            save_png(self.folder / f"step-{step:07d}{suffix}.png", picture)
+        for logger in loggers_of(trainer):
+            logger.pictures({f"samples/{name}": picture for name, picture in pictures.items()}, step)
 
     def draw(self) -> dict[str, UInt8[np.ndarray, "H W 3"]]:
         """The pictures by name."""

@@ -9,37 +9,30 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline.video_writer import write_video
+from finetune.callbacks.on_time import OnTime
 from finetune.held_out_clip import HeldOutClip
 from finetune.insight import CHUNK_ROWS, on
 from finetune.loggers import Film, loggers_of
 from finetune.micro_batches import rows
 from finetune.picture_files import side_by_side, to_bytes
-from finetune.recipe import Recipe
 
 SIDE_PX = 256
 
 
 @dataclass(kw_only=True, eq=False)
-class Samples(lightning.Callback):
+class Samples(OnTime):
     """Each `every` steps an mp4 in `folder`, and to the loggers; 0 for never."""
 
-    module: Recipe
     folder: Path
     clip: HeldOutClip
-    every: int = 500
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
-        batch_idx: int,
-    ) -> None:  # fmt: skip
-        """Film when it is time."""
-        step = self.module.step
-        if self.every and trainer.is_global_zero and (step % self.every == 0 or step >= self.module.max_steps):
-            film = Film(self.folder / f"step-{step:07d}.mp4", self.frames(), self.clip.fps)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_video(film.path, film.frames, Fraction(film.fps).limit_denominator(1000), crf=20)
-            for logger in loggers_of(trainer):
-                logger.videos({"samples/video": film}, step)
+    def look(self, trainer: lightning.Trainer, step: int) -> None:
+        """Film."""
+        film = Film(self.folder / f"step-{step:07d}.mp4", self.frames(), self.clip.fps)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_video(film.path, film.frames, Fraction(film.fps).limit_denominator(1000), crf=20)
+        for logger in loggers_of(trainer):
+            logger.videos({"samples/video": film}, step)
 
     def frames(self) -> UInt8[np.ndarray, "T H W 3"]:
         """The clip as the module drives it now."""

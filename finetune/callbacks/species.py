@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data_pipeline.records import SPECIES
 from finetune import losses
+from finetune.callbacks.on_time import OnTime
 from finetune.forward import fit
 from finetune.guidance import FIVE_POINT_TIES
 from finetune.insight import CHUNK_ROWS, Insight, look
@@ -24,30 +25,23 @@ from finetune.recipe import Recipe
 
 
 @dataclass(kw_only=True, eq=False)
-class SpeciesNumbers(lightning.Callback):
+class SpeciesNumbers(OnTime):
     """Each `every` steps: L1, perceptual and guide of each species."""
 
-    module: Recipe
     path: Path
     batch: Batch
-    every: int = 500
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Rows beyond the checkpoint that is resumed are cut off."""
         if trainer.is_global_zero:
             MetricsFile(path=self.path).cut_after(self.module.step)
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: object, batch: object,
-        batch_idx: int,
-    ) -> None:  # fmt: skip
-        """Measure when it is time."""
-        step = self.module.step
-        if self.every and trainer.is_global_zero and (step % self.every == 0 or step >= self.module.max_steps):
-            found = species_terms(self.module, look(self.module, self.batch), self.batch)
-            MetricsFile(path=self.path).append({"step": step, **found})
-            for logger in loggers_of(trainer):
-                logger.scalars(found, step)
+    def look(self, trainer: lightning.Trainer, step: int) -> None:
+        """Measure."""
+        found = species_terms(self.module, look(self.module, self.batch), self.batch)
+        MetricsFile(path=self.path).append({"step": step, **found})
+        for logger in loggers_of(trainer):
+            logger.scalars(found, step)
 
 
 @torch.no_grad()

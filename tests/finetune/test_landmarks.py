@@ -59,7 +59,7 @@ def test_marks_in_patch_coordinates_lie_on_the_pixels_they_mark():
 
 def test_a_ruler_is_loaded_frozen_as_it_was_saved(tmp_path):
     ruler = OpeningRuler(width=8)
-    save_ruler(ruler, tmp_path / "ruler.safetensors")
+    save_ruler(ruler.state_dict(), tmp_path / "ruler.safetensors")
     loaded = load_ruler(tmp_path / "ruler.safetensors")
     image = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(loaded(image, POINTS).eyes, ruler(image, POINTS).eyes)

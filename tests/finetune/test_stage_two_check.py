@@ -83,7 +83,7 @@ def test_a_check_writes_table_report_and_sheet(shards, tmp_path):
     torch.manual_seed(0)
     model = LivePortrait(LivePortraitConfig.named("tiny"))
     save_pretrained(model, tmp_path / "weights")
-    save_ruler(OpeningRuler(width=8), tmp_path / "judge.safetensors")
+    save_ruler(OpeningRuler(width=8).state_dict(), tmp_path / "judge.safetensors")
     plan = CheckPlan(
         weights=str(tmp_path / "weights"), shards=str(shards), out=str(tmp_path / "report.json"),
         judge=str(tmp_path / "judge.safetensors"), splits="train", faces=1, drivers=1, frames=1,

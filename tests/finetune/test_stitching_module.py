@@ -36,7 +36,7 @@ def module(model: LivePortrait | None = None, **options: object) -> StitchingMod
 def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(7)
     path = tmp_path_factory.mktemp("ruler") / "ruler.safetensors"
-    save_ruler(OpeningRuler(width=8), path)
+    save_ruler(OpeningRuler(width=8).state_dict(), path)
     return path
 
 
