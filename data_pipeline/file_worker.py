@@ -19,10 +19,11 @@ from data_pipeline.group_tar import GroupWriter
 from data_pipeline.hashes import thumbnails
 from data_pipeline.media import MediaError, read_timing
 from data_pipeline.records import Drop, Rejected, Sample
-from data_pipeline.requalify import REJECTED
 from data_pipeline.shards import to_members
 from data_pipeline.thumb_store import notes_member
 
+REJECTED = ".rejected.tar"
+"""Ending of the files in `.work` that hold what the gate left out."""
 DROPS = "drops"
 """Key of the last group of a result: members `json` (drops), `scores` (candidates) and `file` (the FileRow)."""
 

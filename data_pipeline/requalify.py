@@ -27,8 +27,6 @@ from data_pipeline.shards import (
 )
 from data_pipeline.thumb_store import NOTES
 
-REJECTED = ".rejected.tar"
-"""Ending of the files in `.work` that hold what the gate left out."""
 NOT_AT_HAND = "not at hand"
 BETWEEN = "belongs to two splits"
 _CARRIED = ("drops.jsonl", "takedowns.jsonl", "config.yaml")

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from data_pipeline.candidates import Candidate, candidate, write_candidates
+from data_pipeline.file_worker import REJECTED
 from data_pipeline.hashes import thumbnails
 from data_pipeline.quality import QualityGate
 from data_pipeline.records import Quality, Sample
-from data_pipeline.requalify import REJECTED
 from data_pipeline.shards import ShardWriter, to_members, write_tar
 from data_pipeline.thumb_store import notes_member
 

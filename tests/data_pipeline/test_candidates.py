@@ -11,8 +11,9 @@ from data_pipeline.curate import FileWorker, curate
 from data_pipeline.curation import Curation
 from data_pipeline.dedup import NearDuplicates
 from data_pipeline.executors.local import LocalExecutor
+from data_pipeline.file_worker import REJECTED
 from data_pipeline.quality import QualityGate
-from data_pipeline.requalify import REJECTED, requalify
+from data_pipeline.requalify import requalify
 from data_pipeline.shards import ShardWriter, read_samples
 from data_pipeline.shots import ShotSplitter
 from data_pipeline.split import Splitter

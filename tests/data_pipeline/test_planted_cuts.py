@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from data_pipeline.media import read_frames, read_timing
-from data_pipeline.planted_cuts import OTHERS, CutVideo, Score, main, make, ours, table, takes
+from data_pipeline.cut_lookalikes import LOOK_ALIKES
+from data_pipeline.planted_cuts import CutVideo, Score, main, make, ours, table, takes
 from data_pipeline.video import write_video
 
 
@@ -67,10 +68,10 @@ def test_the_same_seed_makes_the_same_videos(folder: Path, tmp_path: Path) -> No
     assert made[0].path.read_bytes() == made[1].path.read_bytes()
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", LOOK_ALIKES)
 def test_look_alikes_change_the_picture_but_not_its_shape(name: str) -> None:
     frames = np.stack(scene(1, 40))
-    changed = OTHERS[name](frames, np.random.default_rng(0))
+    changed = LOOK_ALIKES[name](frames, np.random.default_rng(0))
     assert changed.shape == frames.shape
     assert changed.dtype == np.uint8
     assert not np.array_equal(changed, frames)

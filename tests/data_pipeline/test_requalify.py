@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_pipeline.candidates import read_candidates, write_candidates
-from data_pipeline.requalify import REJECTED, funnel_lines, gate_of, requalify, what_if
+from data_pipeline.file_worker import REJECTED
+from data_pipeline.requalify import funnel_lines, gate_of, requalify, what_if
 from data_pipeline.shards import ShardError, read_manifest, read_samples, shard_paths, write_tar
 from tests.data_pipeline.candidate_folder import GATE, line, sample, worked, write_folder
 
