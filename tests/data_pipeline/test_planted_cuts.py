@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipeline.media import read_frames, read_timing
 from data_pipeline.cut_lookalikes import LOOK_ALIKES
+from data_pipeline.media import read_frames, read_timing
 from data_pipeline.planted_cuts import CutVideo, Score, main, make, ours, table, takes
 from data_pipeline.video import write_video
 
