@@ -24,6 +24,8 @@ class Guidance:
     """
 
     ties: Sequence[Sequence[Sequence[int]]]
+    spans: Sequence[Sequence[int]] = ()
+    """Pairs of tied keypoints whose distance is an opening or a width: lids, lips, mouth corners."""
 
     def resolved(self) -> list[Tie]:
         """As the loss wants them.
@@ -34,6 +36,20 @@ class Guidance:
         if any(len(tie) != 3 or not all(tie) for tie in self.ties):
             raise ValueError("recipe.guidance.ties: each tie is [keypoints, landmarks for x, landmarks for y]")
         return [Tie(*(tuple(part) for part in tie)) for tie in self.ties]
+
+    def span_ties(self) -> list[tuple[Tie, Tie]]:
+        """The two ties of each span.
+
+        Raises:
+            ValueError: a span is no pair of keypoints that are tied alone.
+        """
+        alone = {tie.keypoints[0]: tie for tie in self.resolved() if len(tie.keypoints) == 1}
+        if bad := [span for span in self.spans if len(span) != 2 or not set(span) <= alone.keys()]:
+            raise ValueError(
+                f"recipe.guidance.spans: {list(bad[0])} is no pair of keypoints that are tied alone; those are "
+                f"{', '.join(map(str, sorted(alone)))}"
+            )
+        return [(alone[a], alone[b]) for a, b in self.spans]
 
     @property
     def keypoints(self) -> list[int]:

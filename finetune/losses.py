@@ -134,6 +134,34 @@ def landmark_guidance(
     return row_mean(error.mean(dim=(1, 2)), weight)
 
 
+def span_guidance(
+    keypoints: Float[Tensor, "B K 3"],
+    landmarks: Float[Tensor, "B L 2"],
+    spans: Sequence[tuple[Tie, Tie]],
+    weight: Float[Tensor, " B"],
+) -> Float[Tensor, ""]:
+    """Mean over spans of Wing((l_i - l_j) - (x_i - x_j)) in px of a 256 px crop, divided by 128 (ours).
+
+    What opens is a distance of a few pixels: where the face is in the picture cancels, and with it most of the error
+    that `landmark_guidance` is busy with.
+
+    Args:
+        keypoints: in [-1, 1].
+        landmarks: fractions of the side.
+        spans: pairs of ties, such as both lids of an eye.
+        weight: of each row.
+    """
+    ends = []
+    for side in (0, 1):
+        ties = [span[side] for span in spans]
+        seen = torch.stack([keypoints[:, list(tie.keypoints), :2].mean(dim=1) for tie in ties], dim=1)
+        x = torch.stack([landmarks[:, list(tie.landmarks_x), 0].mean(dim=1) for tie in ties], dim=1)
+        y = torch.stack([landmarks[:, list(tie.landmarks_y), 1].mean(dim=1) for tie in ties], dim=1)
+        ends.append(seen - (torch.stack((x, y), dim=-1) * 2 - 1))
+    error = wing((ends[0] - ends[1]) * HALF_SIDE_PX) / HALF_SIDE_PX
+    return row_mean(error.mean(dim=(1, 2)), weight)
+
+
 def reconstruction(
     image: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"], weight: Float[Tensor, "B 1 H W"], scales: int = 3
 ) -> Float[Tensor, ""]:

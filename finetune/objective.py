@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,11 +23,21 @@ __all__ = ["ANIMAL_SWITCHES", "TERMS", "Cuts", "Forward", "Guidance", "Objective
 TERMS = (
     "reconstruction", "perceptual", "perceptual_face", "perceptual_lip",
     "gan", "gan_face", "gan_lip", "feature_matching", "feature_matching_face", "feature_matching_lip",
-    "identity", "equivariance", "prior", "pose", "delta", "guide", "agreement", "guard", "flip",
+    "identity", "equivariance", "prior", "pose", "delta", "guide", "spans", "agreement", "guard", "flip",
 )  # fmt: skip
 ANIMAL_SWITCHES = ("pose_teacher", "guide_teacher", "identity", "perceptual_lip", "gan_lip")
 """What `recipe.objective.animals` can leave out on rows that show an animal."""
 HUMAN = SPECIES.index("human")
+
+
+class Marks(NamedTuple):
+    """Keypoints of N pictures and what is known about where they should be."""
+
+    keypoints: Float[Tensor, "N K 3"]
+    landmarks: Float[Tensor, "N L 2"]
+    points: Float[Tensor, "N 5 2"]
+    known: Float[Tensor, " N"]
+    """1 where the landmarks are known; elsewhere the five points are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,10 @@ class Objective:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.weights) - set(TERMS)):
             raise ValueError(f"recipe.objective.weights has no term {unknown[0]!r}; there are {', '.join(TERMS)}")
+        if self.weight("spans") and not self.guidance.spans:
+            raise ValueError(
+                "recipe.objective.weights.spans is above 0, but recipe.objective.guidance.spans names none"
+            )
         if unknown := sorted(set(self.animals) - set(ANIMAL_SWITCHES)):
             raise ValueError(
                 f"recipe.objective.animals has no switch {unknown[0]!r}; there are {', '.join(ANIMAL_SWITCHES)}"
@@ -99,7 +114,7 @@ class Objective:
         for region in ("gan_lip", "feature_matching_lip", "perceptual_lip", "identity"):
             found[region] = float(self.rows(region.replace("feature_matching", "gan"), batch).sum())
         found["prior"] = found["delta"] = 2 * num + float(cross.sum())
-        found["guide"] = 3 * num + float(cross.sum())
+        found["guide"] = found["spans"] = 3 * num + float(cross.sum())
         found["pose"] = float(2 * truth.sum() + (truth & cross).sum() + 2 * taught.sum())
         found["agreement"] = float(cross.sum())
         found["guard"] = float(human.sum() + (human & ~cross).sum())
@@ -166,11 +181,14 @@ class Objective:
             found["pose"] = losses.head_pose(angles, pose, known)
         if self.weight("delta"):
             found["delta"] = losses.deformation(torch.cat([m.delta for m in motions]))
-        if self.weight("guide"):
+        if self.any_weight("guide", "spans"):
             known = batch.has_landmarks.float()
-            found["guide"] = self._guide(
-                out, batch, (*facts, batch.target_truth), (known, known, known[cross], known), teachers
-            )
+            marks = self._marks(out, batch, (*facts, batch.target_truth), (known, known, known[cross], known), teachers)
+            if self.weight("guide"):
+                found["guide"] = self._guide(marks)
+            if self.weight("spans"):
+                spans = self.guidance.span_ties()
+                found["spans"] = losses.span_guidance(marks.keypoints, marks.landmarks, spans, marks.known)
         if self.weight("agreement"):
             found["agreement"] = losses.agreement(out.driving.delta, out.target.delta, cross.float())
         return found
@@ -224,11 +242,11 @@ class Objective:
         index = torch.cat((index, index + len(asked)))
         return pose.index_copy(0, index, told.to(pose.dtype)), known.index_fill(0, index, 1.0)
 
-    def _guide(
+    def _marks(
         self, out: Forward, batch: Batch, facts: Sequence[Annotation], weights: Sequence[Tensor],
         teachers: Teachers | None,
-    ) -> Float[Tensor, ""]:  # fmt: skip
-        """Guidance of all own keypoints and of the driven ones, by landmarks where known, else by five points.
+    ) -> Marks:  # fmt: skip
+        """All own keypoints and the driven ones beside what is known of where they should be.
 
         Where a landmark teacher is given, it tells the landmarks of sources and drivings without any; the driving
         picture of such a row is its target too.
@@ -246,6 +264,11 @@ class Objective:
                 at = torch.cat((index, index + num, index + len(out.own)))
                 landmarks = landmarks.index_copy(0, at, torch.cat((told, told[len(index) :])).to(landmarks.dtype))
                 known = known.index_fill(0, at, 1.0)
+        return Marks(keypoints, landmarks, points, known)
+
+    def _guide(self, marks: Marks) -> Float[Tensor, ""]:
+        """Guidance by landmarks where known, else by five points."""
+        keypoints, landmarks, points, known = marks
         fine = losses.landmark_guidance(keypoints, landmarks, self.guidance.resolved(), known)
         coarse = losses.landmark_guidance(keypoints, points, FIVE_POINT_TIES, 1 - known)
         share = known.mean()

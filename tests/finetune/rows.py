@@ -20,7 +20,7 @@ TIES = [
     [[14], [48], [48]], [[17], [54], [54]], [[20], [62], [62]], [[19], [66], [66]], [[12], [30], [30]],
     [[1], [19], [19]], [[2], [24], [24]], [[5], [8], [8]],
 ]  # fmt: skip
-GUIDANCE = Guidance(ties=TIES)
+GUIDANCE = Guidance(ties=TIES, spans=[[11, 13], [15, 16], [20, 19], [14, 17]])
 
 
 def picture(num: int, side: int, phase: float) -> torch.Tensor:

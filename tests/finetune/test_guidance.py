@@ -1,3 +1,4 @@
+import pytest
 from hydra import compose, initialize_config_module
 
 from finetune.cli import build
@@ -21,3 +22,11 @@ def test_every_guided_point_of_the_shipped_recipe_has_a_partner():
 
 def test_points_without_a_mirrored_tie_have_no_partner():
     assert Guidance(ties=[[[3], [0], [0]], [[4, 5], [30], [30]]]).partners() == ((), ())
+
+
+def test_a_span_must_join_tied_keypoints():
+    guidance = Guidance(ties=[[[11], [68], [37]], [[13], [68], [40]]], spans=[[11, 14]])
+    with pytest.raises(
+        ValueError, match=r"spans: \[11, 14\] is no pair of keypoints that are tied alone; those are 11, 13"
+    ):
+        guidance.span_ties()

@@ -277,3 +277,18 @@ def test_the_minimum_of_each_loss_is_where_it_should_be():
     wanted = motion()
     found = smallest(lambda x: losses.motion_guard(wanted._replace(delta=x), wanted), torch.zeros_like(wanted.delta))
     torch.testing.assert_close(found, wanted.delta, atol=0.01, rtol=0)
+
+
+def test_spans_see_openings_and_not_where_the_face_is():
+    ties = (Tie((0,), (0,), (0,)), Tie((1,), (1,), (1,)))
+    landmarks = torch.tensor([[[0.5, 0.45], [0.5, 0.55]]])
+    exact = torch.cat((landmarks * 2 - 1, torch.zeros(1, 2, 1)), dim=-1)
+    one = torch.ones(1)
+    assert losses.span_guidance(exact, landmarks, [ties], one).item() == pytest.approx(0, abs=1e-6)
+    assert losses.span_guidance(exact + 0.3, landmarks, [ties], one).item() == pytest.approx(0, abs=1e-6)
+    shut = exact.clone()
+    shut[:, 0, 1], shut[:, 1, 1] = 0.0, 0.0
+    half = exact * 0.5
+    found = [losses.span_guidance(points, landmarks, [ties], one).item() for points in (shut, half)]
+    assert found[0] > found[1] > 0.01
+    assert losses.span_guidance(shut, landmarks, [ties], torch.zeros(1)).item() == 0
