@@ -12,7 +12,8 @@ REACHES = {
     "reconstruction": ALL, "perceptual": ALL, "perceptual_face": ALL, "perceptual_lip": ALL, "identity": ALL,
     "gan": ALL, "gan_face": ALL, "gan_lip": ALL, "feature_matching": ALL, "feature_matching_face": ALL,
     "feature_matching_lip": ALL, "equivariance": {"motion"}, "prior": {"motion"}, "pose": {"motion"},
-    "delta": {"motion"}, "guide": {"motion"}, "spans": {"motion"}, "agreement": {"motion"}, "guard": {"motion"}, "flip": {"motion"},
+    "delta": {"motion"}, "guide": {"motion"}, "spans": {"motion"},
+    "agreement": {"motion"}, "guard": {"motion"}, "flip": {"motion"},
 }  # fmt: skip
 
 
