@@ -1,6 +1,8 @@
-"""The program lp-evaluate: a composed config -> tables, videos and a report."""
+"""The program lp-evaluate: a composed config -> tables, videos and a report; or several finished runs -> one report."""
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,93 +12,172 @@ from omegaconf import DictConfig, OmegaConf
 from data_pipeline.cli_errors import user_errors
 
 if TYPE_CHECKING:
-    from evaluation.evaluate import Evaluation
-    from evaluation.metrics.suite import MetricSuite
+    from evaluation.results import Evaluation
+
+COMPARE = "compare"
+SIZES = ("quick", "full")
 
 
 @user_errors
 def evaluate() -> None:
     """Measure weights; see `lp-evaluate --help`."""
-    # `data` is a config group of lp-finetune: to Hydra, data=DIR would name a file of that group.
-    sys.argv[1:] = [f"data.path={arg[5:]}" if arg.startswith("data=") else arg for arg in sys.argv[1:]]
+    sys.argv[1:] = as_options(sys.argv[1:])
     _evaluate()
+
+
+def as_options(arguments: Sequence[str]) -> list[str]:
+    """What people type -> what Hydra reads: `data=DIR`, `compare A B C`, `--quick`, `--full`.
+
+    `data` is a config group of lp-finetune: to Hydra, data=DIR would name a file of that group.
+    """
+    given = [f"data.path={arg[5:]}" if arg.startswith("data=") else arg for arg in arguments]
+    given = [f"size={arg[2:]}" if arg in ("--quick", "--full") else arg for arg in given]
+    if not given or given[0] != COMPARE:
+        return given
+    names = [arg for arg in given[1:] if "=" not in arg and not arg.startswith(("-", "~", "+"))]
+    quoted = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in names)
+    return [f"{COMPARE}=[{quoted}]", *(arg for arg in given[1:] if arg not in names)]
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="evaluate")
 @user_errors
 def _evaluate(config: DictConfig) -> None:
+    from evaluation.stored import is_evaluation
+
+    if config[COMPARE] is None:
+        _measure(config)
+        return
+    names = [str(name) for name in config[COMPARE]]
+    if len(names) < 2:
+        raise ValueError("compare needs two or more finished runs or weights: lp-evaluate compare A B out=DIR")
+    are_runs = [is_evaluation(Path(name)) for name in names]
+    if all(are_runs):
+        _compare(config, names)
+        return
+    if any(are_runs):
+        odd = names[are_runs.index(False)]
+        raise ValueError(f"compare {odd} is not a finished run, but others are; give only runs, or only weights")
+    config.weights = names  # of one kind of pairs, measured now
+    _measure(config, reference=True)
+
+
+def _measure(config: DictConfig, *, reference: bool = False) -> None:
+    """Evaluate weights on pairs; `reference`: compare all with the first weights."""
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    if plain["size"] not in SIZES:
+        raise ValueError(f"size={plain['size']!r} is unknown; choose quick or full")
+    if not isinstance(plain["workers"], int) or plain["workers"] < 1:
+        raise ValueError(f"workers={plain['workers']} is out of range; give 1 or more")
     from hydra.utils import instantiate
 
-    out = Path(config.out)
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    if plain["size"] not in ("quick", "full"):
-        raise ValueError(f"size={plain['size']!r} is unknown; choose quick or full")
-    from evaluation.evaluate import evaluate as measure
-    from evaluation.evaluate import write_rows, write_summary
+    from data_pipeline.run_lock import run_lock
+    from evaluation.bench import build_bench
+    from evaluation.evaluate import RunOptions, measure
     from evaluation.machine import provenance
+    from evaluation.protocols import PairProtocol, write_manifest
+
+    out = Path(plain["out"])
+    protocol, data = _protocol(config, plain, out)
+    detector = instantiate(config.detector, _convert_="all") if config.get("detector") else None
+    if plain["export"]:
+        pairs = protocol(data, plain["size"], plain["side_px"], detector)
+        _export(Path(plain["export"]), protocol, pairs)
+        return
+    bench = build_bench(plain)
+    pairs = protocol(data, plain["size"], plain["side_px"], detector)
+    num_frames = sum(pair.num_frames for pair in pairs)
+    print(f"{protocol.name}: {len(pairs)} pairs, {num_frames} frames, {len(bench.methods)} methods", flush=True)
+    with run_lock(out):
+        OmegaConf.save(config, out / "config.yaml", resolve=True)
+        if isinstance(protocol, PairProtocol):
+            write_manifest(out / "protocol.json", protocol, pairs, plain["side_px"])
+        about = {
+            "says": _first_line(protocol), "data": str(data), "size": plain["size"],
+            "compared at": f"{plain['side_px']} px",
+        }  # fmt: skip
+        options = RunOptions(
+            out=out, cache=Path(plain["cache"]) if plain["cache"] else None, workers=plain["workers"],
+            build=partial(build_bench, plain), num_videos=plain["num_videos"], num_worst=plain["num_worst"],
+            reference=_first_weights(bench.methods) if reference else "",
+        )  # fmt: skip
+        about |= provenance() | {"config": OmegaConf.to_yaml(config, resolve=True)}
+        result = measure(pairs, bench, options, about)
+        _write(out, result)
+    if result.failures:
+        raise ValueError(
+            f"{len(result.failures)} of {len(pairs) * len(bench.methods)} results failed; {out / 'failures.csv'} says "
+            "why, and the same command tries them again"
+        )
+    print(f"next: lp-evaluate {COMPARE} {out} ANOTHER_RUN out=DIR, or size=full for more pairs")
+
+
+def _protocol(config: DictConfig, plain: dict[str, Any], out: Path) -> tuple[Any, Path]:
+    """The protocol and its data; puppets_cross without data is the frozen benchmark, rendered beside the results."""
+    from hydra.utils import instantiate
+
+    from evaluation.protocols import PuppetBenchmark, PuppetsCross
+
+    protocol, path = instantiate(config.protocol, _convert_="all"), plain["data"]["path"]
+    if path is not None:
+        return protocol, Path(path)
+    if isinstance(protocol, PuppetsCross):
+        protocol = PuppetBenchmark(species=protocol.species)
+    if not isinstance(protocol, PuppetBenchmark):
+        raise ValueError(f"protocol={protocol.name} needs data=DIR: shards, puppets, a folder of media or a media list")
+    return protocol, out / f"puppets-{plain['size']}"
+
+
+def _export(folder: Path, protocol: Any, pairs: Sequence[Any]) -> None:  # noqa: ANN401 - any protocol
+    from evaluation.protocols.export import export
+
+    made = export(folder, pairs, {"protocol": protocol.name})
+    print(f"made {made} and {len(pairs)} pairs: source.png and driver.mp4 each")
+    print(f"next: put predictions at {folder}/METHOD/<id>.mp4, and run again with methods.external={folder}")
+
+
+def _compare(config: DictConfig, names: Sequence[str]) -> None:
+    from evaluation.compare_runs import compare_runs
+
+    if OmegaConf.is_missing(config, "out"):
+        raise ValueError("the option out is required: give it as out=DIR (see --help)")
+    out = Path(str(config.out))
+    folders = [Path(name) for name in names]
+    _write(out, compare_runs(folders, out, num_videos=config.num_videos, num_worst=config.num_worst))
+
+
+def _write(out: Path, result: "Evaluation") -> None:
+    from evaluation.evaluate import write_evaluation
     from evaluation.report import write_report
 
-    detector = instantiate(config.detector, _convert_="all") if config.get("detector") else None
-    methods = _methods(plain)
-    protocol = instantiate(config.protocol, _convert_="all")
-    pairs = protocol(Path(config.data.path), config.size, config.side_px, detector)
-    out.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, out / "config.yaml", resolve=True)
-    print(
-        f"{protocol.name}: {len(pairs)} pairs, {sum(pair.num_frames for pair in pairs)} frames, {len(methods)} methods"
-    )
-    about = {"data": str(config.data.path), "size": config.size, "compared at": f"{config.side_px} px"} | provenance()
-    result = measure(
-        pairs,
-        methods,
-        _suite(plain, detector),
-        examples_dir=out / "examples",
-        num_examples=config.num_videos,
-        about=about,
-    )
-    write_rows(out / "rows.csv", result.rows)
-    write_summary(out / "summary.json", result.summary())
-    report = write_report(out / "report.html", [result], title=f"Evaluation: {', '.join(result.methods)}")
+    written = write_evaluation(out, result)
+    report = write_report(
+        out / "report.html", [result], title=f"Evaluation: {', '.join(result.methods)}",
+        subtitle=f"Protocol {result.protocol}, {result.num_pairs} pairs. What each number can and cannot say: "
+        "docs/evaluation.md",
+    )  # fmt: skip
     _print_means(result)
-    print(f"\nmade {out / 'rows.csv'}, {out / 'summary.json'}")
+    print(f"\nmade {', '.join(str(path) for path in [*written, out / 'summary.md'])}")
     print(f"open {report.resolve()}")
-    print(f"next: lp-evaluate size=full protocol={protocol.name} data={config.data.path} weights=… out={out}-full")
 
 
-def _methods(plain: dict[str, Any]) -> list[Any]:
-    """Baselines first, the weights in question last."""
-    from evaluation.animator import usable_device
-    from evaluation.methods import CopySource, Network, SimilarityWarp, unique_names
-
-    weights = plain["weights"] if isinstance(plain["weights"], list) else [plain["weights"]]
-    folders = [*([plain["baseline_weights"]] if plain["baseline_weights"] else []), *weights]
-    names = ["before", "after"] if plain["baseline_weights"] and len(folders) == 2 else unique_names(folders)
-    common = {
-        "stitching": plain["stitching"], "multiplier": float(plain["multiplier"]),
-        "batch_frames": plain["batch_frames"], "device": usable_device(plain["device"]),
-    }  # fmt: skip
-    warp = [SimilarityWarp()] if plain["similarity_warp"] else []
-    networks = [Network.from_pretrained(n, f, **common) for n, f in zip(names, folders, strict=True)]
-    return [CopySource(), *warp, *networks]
+def _first_line(protocol: object) -> str:
+    return (type(protocol).__doc__ or "").strip().split("\n")[0]
 
 
-def _suite(plain: dict[str, Any], detector: Any) -> "MetricSuite":  # noqa: ANN401
-    from evaluation.metrics.perceptual import Lpips
-    from evaluation.metrics.suite import MetricSuite
-
-    lpips = Lpips.from_file(Path(plain["lpips_weights"])) if plain["lpips_weights"] else None
-    return MetricSuite(lpips=lpips, detector=detector)
+def _first_weights(methods: Sequence[Any]) -> str:
+    return next(method.name for method in methods if method.about.get("kind") == "network")
 
 
 def _print_means(result: "Evaluation") -> None:
+    """The main numbers; all of them are in the report."""
     from rich.console import Console
     from rich.table import Table
 
-    from evaluation.metrics.catalog import BY_NAME
+    from evaluation.report.tables import ARROWS, number
 
-    table = Table("metric", *result.methods)
-    for name in result.measured():
-        means = [result.mean(method, name) for method in result.methods]
-        digits = BY_NAME[name].digits
-        table.add_row(BY_NAME[name].title, *(f"{mean.mean:.{digits}f}" if mean else "–" for mean in means))
+    table = Table("main numbers", *result.methods)
+    for metric in result.main:
+        values = [result.value(method, metric) for method in result.methods]
+        cells = ("–" if value is None else number(metric, value) for value in values)
+        table.add_row(f"{metric.title} {ARROWS[metric.better]}", *cells)
     Console().print(table)

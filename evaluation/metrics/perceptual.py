@@ -6,10 +6,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evaluation.metrics.image import in_unit
+from evaluation.metrics.metric import Metric
+
+PERCEPTUAL_METRICS = (
+    Metric(
+        name="lpips", title="LPIPS", unit="", better="down", source="Zhang 2018, v0.1; equals the lpips package",
+        needs="no AlexNet weights given (lpips_weights); see the stand-in beside it",
+        definition="LPIPS-Alex v0.1 on RGB in -1..1; needs torchvision's AlexNet weights as a local file",
+    ),
+    Metric(
+        name="grad_distance", title="gradient distance", unit="0-2", better="down", source="ours", stands_for="LPIPS",
+        definition="gradient-feature distance, a stand-in, not LPIPS: colour gradients (Sobel) at 4 scales, "
+        "each divided by its local strength (9x9 window), half the mean squared difference; 0 for equal frames, about "
+        "1 for unrelated ones",
+    ),
+)  # fmt: skip
 SHIFT, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """LPIPS' normalisation of RGB in -1..1."""
 NUM_SCALES = 4
@@ -18,32 +34,42 @@ FLAT_GRADIENT = 0.01
 """Gradient strength (RGB 0-1 per pixel) below which a region counts as flat: noise of 8-bit video, not structure."""
 
 
-def gradient_distance(result: Float[Tensor, "T 3 S S"], truth: Float[Tensor, "T 3 S S"]) -> Float[Tensor, " T"]:
-    """Gradient-feature distance per frame, on the CPU: a stand-in, not LPIPS.
+def gradient_distance(made: UInt8[np.ndarray, "S S 3"], true: UInt8[np.ndarray, "S S 3"]) -> float:
+    """Gradient-feature distance of two frames: a stand-in, not LPIPS.
 
     At each of four scales (halved each time): Sobel gradients of the RGB picture, divided by the square root of their
     local energy; half the mean squared difference of those unit features. Equal frames give 0, unrelated texture about
     1, opposite edges 2; a change of brightness or contrast gives little, a moved edge much.
     """
-    pairs = zip(*(frames.permute(0, 2, 3, 1).float().cpu().numpy() for frames in (result, truth)), strict=True)
-    return torch.tensor([_distance(np.ascontiguousarray(a), np.ascontiguousarray(b)) for a, b in pairs])
-
-
-def _distance(a: Float32[np.ndarray, "S S 3"], b: Float32[np.ndarray, "S S 3"]) -> float:
+    a, b = in_unit(made), in_unit(true)
     total = 0.0
     for _ in range(NUM_SCALES):
-        difference = _unit_gradients(a) - _unit_gradients(b)
-        total += 0.5 * float(np.einsum("hwc,hwc->", difference, difference)) / (a.shape[0] * a.shape[1])
+        total += _distance(a, b)
         half = (max(1, a.shape[1] // 2), max(1, a.shape[0] // 2))
         a, b = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b))
     return total / NUM_SCALES
 
 
-def _unit_gradients(image: Float32[np.ndarray, "S S 3"]) -> Float32[np.ndarray, "S S 6"]:
-    gradients = np.concatenate([cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0)], axis=2)
-    energy = np.einsum("hwc,hwc->hw", gradients, gradients)
-    local = cv2.blur(energy, (WINDOW_PX, WINDOW_PX)) + np.float32(FLAT_GRADIENT**2)
-    return gradients / np.sqrt(local)[:, :, None]
+def _distance(a: Float32[np.ndarray, "S S 3"], b: Float32[np.ndarray, "S S 3"]) -> float:
+    """Half of |u - v|^2 is (|u|^2 + |v|^2) / 2 - uv: the unit features need not be made."""
+    (ax, ay), (bx, by) = _gradients(a), _gradients(b)
+    energy_a, energy_b, across = (
+        _over_colours(ax, ax, ay, ay),
+        _over_colours(bx, bx, by, by),
+        _over_colours(ax, bx, ay, by),
+    )
+    flat = np.float32(FLAT_GRADIENT**2)
+    local_a, local_b = (cv2.blur(energy, (WINDOW_PX, WINDOW_PX)) + flat for energy in (energy_a, energy_b))
+    half = (energy_a / local_a + energy_b / local_b) / 2 - across / np.sqrt(local_a * local_b)
+    return max(0.0, cv2.mean(half)[0])
+
+
+def _gradients(image: Float32[np.ndarray, "S S 3"]) -> tuple[np.ndarray, np.ndarray]:
+    return cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=1 / 8)
+
+
+def _over_colours(ax: np.ndarray, bx: np.ndarray, ay: np.ndarray, by: np.ndarray) -> Float32[np.ndarray, "S S"]:
+    return cv2.transform(ax * bx + ay * by, np.ones((1, 3), np.float32))
 
 
 class Lpips(nn.Module):

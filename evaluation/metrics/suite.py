@@ -1,32 +1,66 @@
-"""Result, truth and what is known about the truth -> all numbers of one pair."""
+"""Result and pair -> all numbers of one pair, and the shape that every measure has."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from data_pipeline.records import Detection, Species
+from data_pipeline.records import Detection
 from evaluation.metrics import image, perceptual
+from evaluation.metrics.catalog import METRICS
 from evaluation.metrics.points import point_errors
-from evaluation.metrics.regions import Regions, regions_from_labels, regions_from_points
+from evaluation.metrics.regions import regions_of
+from evaluation.metrics.steadiness import Steadiness
+from evaluation.protocols.pairs import PairFrames, Truth
 
 Detector = Callable[..., list[list[Detection]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """The frames a method should have made, and exact knowledge of them."""
+@runtime_checkable
+class Measure(Protocol):
+    """Numbers of one pair. State may be kept for speed only: any order of pairs gives the same numbers."""
+
+    def missing(self) -> dict[str, str]:
+        """Metric name -> why this measure never gives it."""
+        ...
+
+    def __call__(self, result: UInt8[np.ndarray, "T S S 3"], pair: PairFrames) -> dict[str, float]:
+        """Numbers; what this pair does not allow is absent or NaN, never zero."""
+        ...
+
+
+@runtime_checkable
+class SetMeasure(Protocol):
+    """Numbers of all pairs of a method together; what is kept of a pair is small and has a bound."""
+
+    name: str
+    """Under which the features are kept."""
+
+    def missing(self) -> dict[str, str]:
+        """Metric name -> why this measure never gives it."""
+        ...
+
+    def features(self, pair: PairFrames, result: UInt8[np.ndarray, "T S S 3"]) -> dict[str, np.ndarray]:
+        """What one pair contributes; empty when it contributes nothing."""
+        ...
+
+    def values(self, collected: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> dict[str, float]:
+        """(pair id, its features) of one method -> numbers; what cannot be measured is absent."""
+        ...
+
+
+class Made(NamedTuple):
+    """What a method returned, in a form that can be measured."""
 
     frames: UInt8[np.ndarray, "T S S 3"]
-    species: Species
-    points: Float[np.ndarray, "T 5 2"] | None = None
-    """Pixels of the square; None when unknown."""
-    labels: UInt8[np.ndarray, "T S S"] | None = None
-    """0 background, 1 body, 2 head, 3 eyes, 4 mouth; None on real media."""
+    num_broken: int
+    """Frames that held NaN or infinity; they are black now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,80 +69,113 @@ class MetricSuite:
 
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
     detector: Detector | None = None
+    extra: Sequence[Measure] = ()
+    """Identity, motion, experts: whatever a run asks for."""
     batch_frames: int = 8
-    """Frames measured at once: bounds the memory."""
-    not_measured: dict[str, str] = field(default_factory=dict)
-    """Metric -> why it is missing; filled by `missing`."""
+    """Frames that a network sees at once: bounds the memory."""
+    detector_every: int = 2
+    """The detector looks at every n-th frame: it costs more than all other numbers together."""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> why it is missing, where the caller knows better."""
+    steadiness: Steadiness = field(default_factory=Steadiness)
 
     def missing(self) -> dict[str, str]:
-        """Which metrics this suite never measures, and why."""
-        reasons = {
-            "csim": "no identity network given",
-            "eye_error": "no dense landmark network given",
-            "lip_error": "no dense landmark network given",
-        }
-        if self.lpips is None:
-            reasons["lpips"] = "no AlexNet weights given (metrics.lpips_weights); see the stand-in beside it"
+        """Which metrics this suite never measures, and why; names that a row holds nevertheless are measured."""
+        reasons = {metric.name: metric.needs for metric in METRICS if metric.needs}
+        if self.lpips is not None:
+            del reasons["lpips"]
         if self.detector is None:
             reasons |= dict.fromkeys(("point_error", "detected"), "no head detector given")
-        return reasons | self.not_measured
+        for measure in self.extra:
+            reasons = {name: why for name, why in reasons.items() if name not in getattr(measure, "names", ())}
+            reasons |= measure.missing()
+        return reasons | dict(self.not_measured)
 
-    def __call__(self, result: UInt8[np.ndarray, "T S S 3"], truth: Truth) -> dict[str, float]:
+    def __call__(self, result: np.ndarray, pair: PairFrames) -> dict[str, float]:
         """Mean of each metric over the frames of a pair.
 
         Raises:
-            ValueError: the frames do not match in number or size.
+            ValueError: the frames do not match in number or size, or are no pictures.
         """
-        if result.shape != truth.frames.shape:
-            raise ValueError(
-                f"the result is {_shape(result)} and the truth {_shape(truth.frames)}; both must have one size"
-            )
-        columns: dict[str, list[Tensor]] = {}
-        sums = np.zeros(4)
-        last_error: Tensor | None = None
-        first_made, first_true = to_float(result[:1]), to_float(truth.frames[:1])
-        for start in range(0, len(result), self.batch_frames):
-            part = slice(start, start + self.batch_frames)
-            made, true = to_float(result[part]), to_float(truth.frames[part])
-            for name, values in self._per_frame(made, true, _regions(truth, part)).items():
-                columns.setdefault(name, []).append(values)
-            error = made - true
-            joined = error if last_error is None else torch.cat((last_error, error))
-            changes, moved = joined.diff(dim=0).abs(), true - first_true
-            sums += (
-                float(changes.sum(dtype=torch.float64)),
-                changes.numel(),
-                float((moved * (made - first_made)).sum(dtype=torch.float64)),
-                float(moved.square().sum(dtype=torch.float64)),
-            )
-            last_error = error[-1:]
-        values = {name: float(torch.cat(parts).nanmean()) for name, parts in columns.items()}
-        values["flicker"] = sums[0] / sums[1] if sums[1] else math.nan
-        values["motion_gain"] = sums[2] / sums[3] if sums[3] else math.nan
-        values |= self._points(result, truth)
+        made, num_broken = as_frames(result, pair)
+        values = {"broken": 100 * num_broken / len(made)}
+        if pair.truth is not None:
+            values |= self._against_truth(made, pair.truth)
+        values |= self._heads(made, pair)
+        for measure in (self.steadiness, *self.extra):
+            values |= measure(made, pair)
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
-    def _per_frame(self, made: Tensor, true: Tensor, regions: Regions | None) -> dict[str, Tensor]:
-        values = {
-            "l1": image.l1(made, true),
-            "psnr": image.psnr(made, true),
-            "ssim": image.ssim(made, true),
-            "grad_distance": perceptual.gradient_distance(made, true),
-        }
+    def _against_truth(self, made: np.ndarray, truth: Truth) -> dict[str, float]:
+        columns: dict[str, list[float]] = {}
+        for i, (frame, true) in enumerate(zip(made, truth.frames, strict=True)):
+            numbers = image.frame_numbers(frame, true, regions_of(truth, i))
+            numbers["grad_distance"] = perceptual.gradient_distance(frame, true)
+            for name, value in numbers.items():
+                columns.setdefault(name, []).append(value)
         if self.lpips is not None:
-            values["lpips"] = self.lpips(made, true)
-        if regions is not None:
-            for name, mask in zip(Regions._fields, regions, strict=True):
-                values[f"l1_{name}"] = image.masked_l1(made, true, mask)
-        return values
+            columns["lpips"] = [
+                float(value)
+                for part in self._parts(len(made))
+                for value in self.lpips(to_float(made[part]), to_float(truth.frames[part]))
+            ]
+        values = {name: _mean_of_known(column) for name, column in columns.items()}
+        return values | {"flicker": flicker(made, truth.frames), "motion_gain": motion_gain(made, truth.frames)}
 
-    def _points(self, result: np.ndarray, truth: Truth) -> dict[str, float]:
-        if self.detector is None or truth.points is None:
+    def _heads(self, made: np.ndarray, pair: PairFrames) -> dict[str, float]:
+        if self.detector is None:
             return {}
-        found = [one for i in range(0, len(result), self.batch_frames)
-                 for one in self.detector(list(result[i : i + self.batch_frames]), i)]  # fmt: skip
-        errors = point_errors(found, truth.points, truth.species)
+        looked = made[:: self.detector_every]
+        found = [one for part in self._parts(len(looked)) for one in self.detector(list(looked[part]), part.start)]
+        known = None if pair.truth is None else pair.truth.points
+        errors = point_errors(found, None if known is None else known[:: self.detector_every], pair.species)
         return {"point_error": errors.error_percent, "detected": errors.found_percent}
+
+    def _parts(self, count: int) -> Iterator[slice]:
+        return (slice(start, min(count, start + self.batch_frames)) for start in range(0, count, self.batch_frames))
+
+
+def as_frames(result: np.ndarray, pair: PairFrames) -> Made:
+    """Check what a method returned. u8 frames stay what they are; float frames are taken as 0-1.
+
+    Raises:
+        ValueError: it is not one square RGB frame for each driving frame.
+    """
+    wanted = (len(pair.driving), *pair.source.shape)
+    if result.shape != wanted:
+        raise ValueError(f"the result is {_shape(result.shape)}, but {_shape(wanted)} are needed; return those")
+    if result.dtype == np.uint8:
+        return Made(result, 0)
+    if not np.issubdtype(result.dtype, np.floating):
+        raise ValueError(f"the result holds {result.dtype} values; give u8 frames in 0-255 or float frames in 0-1")
+    frames, num_broken = np.zeros(wanted, np.uint8), 0
+    for i, frame in enumerate(result):
+        if np.isfinite(frame).all():
+            frames[i] = np.round(np.clip(frame, 0, 1) * 255)
+        else:
+            num_broken += 1
+    return Made(frames, num_broken)
+
+
+def flicker(made: UInt8[np.ndarray, "T S S 3"], true: UInt8[np.ndarray, "T S S 3"]) -> float:
+    """Mean absolute change of the error between neighbouring frames, in 0-1; NaN for a single frame."""
+    changes, last = [], None
+    for frame, wanted in zip(made, true, strict=True):
+        error = cv2.subtract(frame, wanted, dtype=cv2.CV_16S)
+        if last is not None:
+            changes.append(sum(cv2.mean(cv2.absdiff(error, last))[:3]) / 3 / 255)
+        last = error
+    return _mean_of_known(changes)
+
+
+def motion_gain(made: UInt8[np.ndarray, "T S S 3"], true: UInt8[np.ndarray, "T S S 3"]) -> float:
+    """Share of the true change since the first frame that the result makes since its own; NaN if the truth is still."""
+    along = energy = 0.0
+    for frame, wanted in zip(made, true, strict=True):
+        moved = cv2.subtract(wanted, true[0], dtype=cv2.CV_32F).ravel()
+        along += float(moved @ cv2.subtract(frame, made[0], dtype=cv2.CV_32F).ravel())
+        energy += float(moved @ moved)
+    return along / energy if energy > 0 else math.nan
 
 
 def to_float(frames: UInt8[np.ndarray, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
@@ -116,20 +183,12 @@ def to_float(frames: UInt8[np.ndarray, "T H W 3"]) -> Float[Tensor, "T 3 H W"]:
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
 
 
-def mean_of(rows: Sequence[dict[str, float]], name: str) -> float | None:
-    """Mean over the rows that have the metric; None when none has."""
-    values = [row[name] for row in rows if name in row]
-    return float(np.mean(values)) if values else None
+def _mean_of_known(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
-def _regions(truth: Truth, part: slice) -> Regions | None:
-    if truth.labels is not None:
-        return regions_from_labels(torch.from_numpy(np.ascontiguousarray(truth.labels[part])))
-    if truth.points is not None:
-        points = torch.from_numpy(np.ascontiguousarray(truth.points[part], dtype=np.float32))
-        return regions_from_points(points, truth.frames.shape[1])
-    return None
-
-
-def _shape(frames: np.ndarray) -> str:
-    return f"{len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} px"
+def _shape(shape: tuple[int, ...]) -> str:
+    if len(shape) != 4 or shape[3] != 3:
+        return f"an array of shape {shape}"
+    return f"{shape[0]} frames of {shape[2]}x{shape[1]} px"

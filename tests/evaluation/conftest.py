@@ -290,3 +290,25 @@ def puppet_set(tmp_path_factory):
         out=folder, identities=1, clips=1, seconds=0.6, fps=10.0, species=("human", "cat"), size_px=96, workers=1
     )()
     return folder
+
+
+@pytest.fixture
+def small_benchmark(monkeypatch):
+    """The puppet benchmark in miniature: a cat in three levels, six frames of 48 pixels."""
+    from dataclasses import replace
+
+    from evaluation import puppet_benchmark
+    from evaluation.protocols import benchmark
+    from evaluation.puppet_benchmark import Extent, benchmark_text, checksum
+    from evaluation.puppet_levels import Kind
+
+    kinds = (Kind("plain", "all"), Kind("occlusion", "all"), Kind("other_light", "all"))
+    quick, full = Extent(identities=1, num_frames=6, stride=2), Extent(identities=1, num_frames=8, stride=1)
+    sizes, version_1 = {"quick": quick, "full": full}, puppet_benchmark.PUPPETS_BENCHMARK_V1
+    spec = replace(version_1, render_px=64, side_px=48, species=("cat",), sizes=sizes)
+    monkeypatch.setattr(puppet_benchmark, "KINDS", kinds)
+    monkeypatch.setattr(puppet_benchmark, "PUPPETS_BENCHMARK_V1", spec)
+    spec = replace(spec, checksums={size: checksum(benchmark_text(size)) for size in sizes})
+    monkeypatch.setattr(puppet_benchmark, "PUPPETS_BENCHMARK_V1", spec)
+    monkeypatch.setattr(benchmark, "PUPPETS_BENCHMARK_V1", spec)
+    return spec

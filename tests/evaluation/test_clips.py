@@ -1,11 +1,12 @@
 import json
+import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from data_pipeline.video import write_video
-from evaluation.clips import every_nth, find_clips
+from evaluation.clips import every_nth, find_clips, frames_at
 
 BLACK = [np.zeros((32, 32, 3), np.uint8)] * 2
 
@@ -20,6 +21,28 @@ def test_a_puppet_set_gives_aligned_crops_with_truth(puppet_set) -> None:
     assert np.linalg.norm(frames.points.mean(axis=(0, 1)) - 32) < 16
     assert frames.labels is not None
     assert frames.labels.shape == (6, 64, 64)
+
+
+def test_only_the_frames_that_are_asked_for_are_read(puppet_set) -> None:
+    clip = find_clips(puppet_set, side_px=64)[0]
+    whole, part = clip.load(), clip.load([1, 4])
+    assert np.array_equal(part.frames, whole.frames[[1, 4]])
+    assert np.array_equal(part.points, whole.points[[1, 4]])
+    assert np.array_equal(part.landmarks, whole.landmarks[[1, 4]])
+    assert np.array_equal(part.signals.yaw_deg, whole.signals.yaw_deg[[1, 4]])
+    with pytest.raises(ValueError, match="ends before frame 9"):
+        list(frames_at(puppet_set / f"{clip.key}.mp4", [1, 9]))
+
+
+def test_a_truth_file_beside_a_medium_replaces_the_detector(puppet_set, tmp_path) -> None:
+    clip = find_clips(puppet_set, side_px=64)[0]
+    for suffix in (".mp4", ".truth.npz"):
+        source = (puppet_set / clip.key).parent / ((puppet_set / clip.key).name + suffix)
+        shutil.copy(source, tmp_path / f"mine{suffix}")
+    (found,) = find_clips(tmp_path, side_px=64)
+    assert (found.species, found.identity, found.performance) == (clip.species, clip.identity, clip.performance)
+    assert np.array_equal(found.load().frames, clip.load().frames)
+    assert found.load().labels is None
 
 
 def test_plain_videos_are_cropped_around_the_head(tmp_path, picture, find_head, driving_video) -> None:

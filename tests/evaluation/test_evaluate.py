@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 
 from data_pipeline.video import read_frames
-from evaluation.evaluate import evaluate, write_rows, write_summary
-from evaluation.methods import CopySource, Network, SimilarityWarp
-from evaluation.metrics.catalog import METRICS
+from evaluation.evaluate import Bench, RunOptions, evaluate, measure, write_evaluation
+from evaluation.methods import CopySource, Network
 from evaluation.metrics.suite import MetricSuite
 from evaluation.protocols import PuppetsCross, SelfReenactment
-from evaluation.report import write_report
 
 
 class Perfect:
@@ -20,69 +18,131 @@ class Perfect:
         return pair.truth.frames
 
 
+class Counting(Perfect):
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, pair):
+        self.calls += 1
+        return pair.truth.frames
+
+
+class Short(Perfect):
+    """Loses a frame of cats."""
+
+    name = "short"
+
+    def __call__(self, pair):
+        return pair.truth.frames[1:] if pair.species == "cat" else pair.truth.frames
+
+
 @pytest.fixture
-def evaluation(puppet_set, tmp_path):
-    pairs = SelfReenactment()(puppet_set, "quick", 64, None)
-    methods = [CopySource(), SimilarityWarp(), Perfect()]
-    return evaluate(pairs, methods, MetricSuite(), examples_dir=tmp_path / "examples", about={"data": "puppets"})
+def pairs(puppet_set):
+    return SelfReenactment()(puppet_set, "quick", 64, None)
 
 
-def test_the_truth_beats_the_copy_in_every_number(evaluation) -> None:
-    for name in evaluation.measured():
+@pytest.fixture
+def evaluation(pairs, tmp_path):
+    return evaluate(pairs, [CopySource(), Perfect()], MetricSuite(), out=tmp_path, about={"data": "puppets"})
+
+
+def test_the_truth_beats_the_copy_in_every_error_against_it(evaluation) -> None:
+    for name in ("l1", "ssim", "psnr", "l1_face", "grad_distance", "motion_gain", "flicker"):
         perfect, copy = evaluation.mean("perfect", name), evaluation.mean("copy source", name)
         assert perfect is not None
         assert copy is not None
         expected = {"psnr": 100, "ssim": 1, "motion_gain": 1}.get(name, 0)
         assert perfect.mean == pytest.approx(expected, abs=1e-4)
         assert abs(copy.mean - expected) > 0
-    assert evaluation.mean("copy source", "motion_gain").mean == pytest.approx(0, abs=1e-9)
     assert evaluation.difference("copy source", "perfect", "l1").high < 0
 
 
 def test_rows_and_summary_say_what_was_not_measured(evaluation, tmp_path) -> None:
-    write_rows(tmp_path / "rows.csv", evaluation.rows)
+    write_evaluation(tmp_path, evaluation)
     rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
-    assert len(rows) == 2 * 3
+    assert len(rows) == 2 * 2
     assert {row["csim"] for row in rows} == {""}
     assert all(float(row["l1"]) >= 0 for row in rows)
-    write_summary(tmp_path / "summary.json", evaluation.summary())
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_pairs"] == 2
     assert "csim" in summary["not_measured"]
     assert "csim" not in summary["means"]["perfect"]["all"]
     assert set(summary["means"]["perfect"]) == {"all", "cat", "human"}
-    assert "copy source" in summary["perfect minus"]
-
-
-def test_the_same_run_gives_the_same_numbers(puppet_set) -> None:
-    def run():
-        return evaluate(PuppetsCross()(puppet_set, "quick", 64, None), [CopySource()], MetricSuite())
-
-    assert [row.metrics for row in run().rows] == [row.metrics for row in run().rows]
+    assert summary["comparisons"][0]["first"] == "copy source"
+    assert not (tmp_path / "failures.csv").exists()
 
 
 def test_examples_show_driver_truth_and_result(evaluation) -> None:
     assert len(evaluation.examples) == 2
     example = evaluation.examples[0]
-    assert example.panels == ("source", "truth", "similarity warp", "perfect")
+    assert example.panels == ("source", "truth", "perfect")
     assert sum(1 for _ in read_frames(example.video)) == 6
     assert example.still.exists()
 
 
-def test_the_report_needs_no_other_file_and_names_every_metric(evaluation, tmp_path) -> None:
-    path = write_report(tmp_path / "report.html", [evaluation], title="A <test>", before=["<p>first</p>"])
-    page = path.read_text()
-    assert "src='http" not in page
-    assert 'src="http' not in page
-    assert "href=" not in page
-    assert "A &lt;test&gt;" in page
-    assert "<p>first</p>" in page
-    for metric in METRICS:
-        assert metric.title in page
-    assert "stand-in, not LPIPS" in page
-    assert "Not measured:" in page
-    assert page.count("data:video/mp4;base64,") == 2
-    assert page.count("<svg") == 2
+def test_a_finished_pair_is_not_made_again(pairs, tmp_path) -> None:
+    method = Counting()
+    first = evaluate(pairs, [method], MetricSuite(), out=tmp_path)
+    assert method.calls == len(pairs)
+    again = evaluate(pairs, [method], MetricSuite(), out=tmp_path)
+    assert method.calls == len(pairs)
+    assert again.rows == first.rows
+    assert again.about["reused"] == "2 of 2 results"
+
+
+def test_after_a_kill_only_the_missing_pair_is_made(pairs, tmp_path) -> None:
+    method = Counting()
+    evaluate(pairs[:1], [method], MetricSuite(), out=tmp_path)
+    evaluate(pairs, [method], MetricSuite(), out=tmp_path)
+    assert method.calls == len(pairs)
+
+
+def test_other_pixels_and_other_measures_are_measured_again(pairs, puppet_set, tmp_path) -> None:
+    method = Counting()
+    evaluate(pairs, [method], MetricSuite(), out=tmp_path)
+    evaluate(SelfReenactment()(puppet_set, "quick", 48, None), [method], MetricSuite(), out=tmp_path)
+    assert method.calls == 2 * len(pairs)
+    evaluate(pairs, [method], MetricSuite(not_measured={"lpips": "another suite"}), out=tmp_path)
+    assert method.calls == 3 * len(pairs)
+    method.about = {"kind": "test", "sha256": "other weights"}
+    evaluate(pairs, [method], MetricSuite(), out=tmp_path)
+    assert method.calls == 4 * len(pairs)
+
+
+def test_another_run_takes_the_baselines_from_the_shared_cache(pairs, tmp_path) -> None:
+    method = Counting()
+    for run in ("a", "b"):
+        bench = Bench(methods=[method], suite=MetricSuite())
+        made = measure(pairs, bench, RunOptions(out=tmp_path / run, cache=tmp_path / "shared"))
+        assert len(made.examples) == 2
+    assert method.calls == len(pairs)
+
+
+def test_a_pair_that_fails_is_written_down_and_the_others_go_on(pairs, tmp_path) -> None:
+    made = evaluate(pairs, [CopySource(), Short()], MetricSuite(), out=tmp_path)
+    assert [(failure.method, "frames" in failure.reason) for failure in made.failures] == [("short", True)]
+    assert {row.pair_id for row in made.rows if row.method == "short"} == {
+        pair.pair_id for pair in pairs if pair.species != "cat"
+    }
+    write_evaluation(tmp_path, made)
+    told = list(csv.DictReader((tmp_path / "failures.csv").read_text().splitlines()))
+    assert told[0]["pair_id"] == next(pair.pair_id for pair in pairs if pair.species == "cat")
+
+
+def test_a_pair_that_cannot_be_read_fails_for_every_method(pairs) -> None:
+    from dataclasses import replace
+
+    def broken():
+        raise ValueError("clip.mp4 ends\nearly")
+
+    made = evaluate([replace(pairs[0], load=broken), pairs[1]], [CopySource()], MetricSuite())
+    assert made.failures[0].reason == "clip.mp4 ends early"
+    assert made.failures[0].method == ""
+    assert made.num_pairs == 1
+    with pytest.raises(ValueError, match=r"no pair could be measured; the first reason: clip\.mp4 ends early"):
+        evaluate([replace(pairs[0], load=broken)], [CopySource()], MetricSuite())
 
 
 def test_tiny_weights_go_the_whole_way(puppet_set, tiny_weights) -> None:
@@ -92,6 +152,10 @@ def test_tiny_weights_go_the_whole_way(puppet_set, tiny_weights) -> None:
     assert np.isfinite(result.mean("tiny", "l1").mean)
 
 
-def test_two_methods_of_one_name_are_refused(puppet_set) -> None:
+def test_nothing_to_do_and_equal_names_are_refused(pairs) -> None:
     with pytest.raises(ValueError, match="equal names"):
-        evaluate(PuppetsCross()(puppet_set, "quick", 64, None), [CopySource(), CopySource()], MetricSuite())
+        evaluate(pairs, [CopySource(), CopySource()], MetricSuite())
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        evaluate([], [CopySource()], MetricSuite())
+    with pytest.raises(ValueError, match="two pairs have one name"):
+        evaluate([pairs[0], pairs[0]], [CopySource()], MetricSuite())

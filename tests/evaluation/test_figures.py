@@ -1,15 +1,52 @@
 import xml.etree.ElementTree as ElementTree
 
-from evaluation.figures import grouped_bars, radar
+import pytest
+
+from evaluation.figures import Bar, Place, curves, grouped_bars, legend_svg, radar
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_bars_are_well_formed_and_a_failure_does_not_flatten_the_rest() -> None:
-    figure = ElementTree.fromstring(grouped_bars({"a < b": {"x": 100.0, "y": 5000.0}}, ["x", "y"], mark=100.0))
-    widths = [float(bar.get("width") or 0) for bar in figure.iter("rect")]
+    bars = {"a < b": {"x": Bar(100.0), "y": Bar(5000.0)}}
+    figure = ElementTree.fromstring(grouped_bars(bars, ["x", "y"], unit="%", mark=100.0))
+    widths = [float(bar.get("width") or 0) for bar in figure.iter(f"{SVG}rect")]
     assert widths[0] > 0.3 * widths[1]
     assert "» 5000%" in "".join(figure.itertext())
 
 
+def test_a_bar_shows_its_interval_and_a_negative_value_only_its_number() -> None:
+    figure = ElementTree.fromstring(
+        grouped_bars({"r": {"x": Bar(0.5, 0.4, 0.7), "y": Bar(-0.2)}}, ["x", "y"], digits=1)
+    )
+    lines = list(figure.iter(f"{SVG}line"))
+    assert len(lines) == 1
+    assert float(lines[0].get("x1") or 0) < float(lines[0].get("x2") or 0)
+    assert [bar.get("width") for bar in figure.iter(f"{SVG}rect")][1] == "0.0"
+    assert "-0.2" in "".join(figure.itertext())
+
+
 def test_a_radar_has_one_shape_per_method_and_three_rings() -> None:
     figure = ElementTree.fromstring(radar(["a", "b", "c"], {"m": [0.0, 0.5, 1.0], "n": [-9.0, 0.0, 2.0]}))
-    assert len(list(figure.iter("polygon"))) == 5
+    assert len(list(figure.iter(f"{SVG}polygon"))) == 5
+
+
+def test_a_score_that_nobody_measured_leaves_a_gap() -> None:
+    figure = ElementTree.fromstring(radar(["a", "b", "c"], {"m": [0.0, None, 1.0]}))
+    (line,) = figure.iter(f"{SVG}polyline")
+    assert len((line.get("points") or "").split()) == 2
+
+
+def test_what_obeys_exactly_lies_on_the_diagonal() -> None:
+    places = [Place(x, x, x, x) for x in (0.0, 0.25, 0.5)]
+    figure = ElementTree.fromstring(curves({"m": places}, ["m"], x_title="asked", y_title="got"))
+    (line,) = figure.iter(f"{SVG}polyline")
+    (x0, y0), (x1, y1), (x2, y2) = ([float(v) for v in p.split(",")] for p in (line.get("points") or "").split())
+    assert (x1 - x0) / (x2 - x0) == pytest.approx((y1 - y0) / (y2 - y0))
+    diagonal = next(figure.iter(f"{SVG}line"))
+    assert float(diagonal.get("x1") or 0) == pytest.approx(x0, abs=0.1)
+    assert float(diagonal.get("y2") or 0) == pytest.approx(y2, abs=0.1)
+
+
+def test_a_legend_names_every_method() -> None:
+    assert "".join(ElementTree.fromstring(legend_svg(["a & b", "c"])).itertext()) == "a & bc"

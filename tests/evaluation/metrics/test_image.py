@@ -1,71 +1,83 @@
+import math
+
 import numpy as np
 import pytest
-import torch
 
-from evaluation.metrics.image import PSNR_CAP_DB, flicker, l1, masked_l1, motion_gain, psnr, ssim
+from evaluation.metrics.image import (
+    PSNR_CAP_DB,
+    SMALLEST_MS_SSIM_PX,
+    differences,
+    frame_numbers,
+    l1,
+    ms_ssim,
+    psnr,
+    ssim,
+)
+from evaluation.metrics.regions import Regions
 
 
-def pictures(T: int = 2, S: int = 48) -> torch.Tensor:
-    return torch.rand(T, 3, S, S, generator=torch.Generator().manual_seed(3))
+def picture(S: int = 48, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (S, S, 3), dtype=np.uint8)
 
 
 def test_equal_frames_are_perfect() -> None:
-    x = pictures()
-    assert torch.equal(l1(x, x), torch.zeros(2))
-    assert torch.equal(psnr(x, x), torch.full((2,), PSNR_CAP_DB))
-    assert torch.allclose(ssim(x, x), torch.ones(2), atol=1e-5)
-    assert flicker(x, x) == 0
-    assert motion_gain(x, x) == pytest.approx(1)
+    x = picture(192)
+    gap = differences(x, x)
+    assert l1(gap) == 0
+    assert psnr(gap) == PSNR_CAP_DB
+    assert ssim(x, x) == pytest.approx(1, abs=1e-6)
+    assert ms_ssim(x, x) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_known_error_has_the_psnr_of_its_size() -> None:
-    x = torch.full((1, 3, 16, 16), 0.5)
-    assert float(psnr(x + 0.1, x)) == pytest.approx(20, abs=1e-4)
-    assert float(l1(x + 0.1, x)) == pytest.approx(0.1, abs=1e-6)
+    grey = np.full((16, 16, 3), 100, np.uint8)
+    gap = differences(grey + 51, grey)  # 0.2
+    assert l1(gap) == pytest.approx(0.2)
+    assert psnr(gap) == pytest.approx(-20 * math.log10(0.2))
+    assert psnr(differences(np.full_like(grey, 255), np.zeros_like(grey))) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_sign_of_an_error_does_not_matter_and_nothing_wraps() -> None:
+    dark, bright = np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 250, np.uint8)
+    assert l1(differences(dark, bright)) == l1(differences(bright, dark)) == pytest.approx(240 / 255)
 
 
 def test_noise_of_known_strength_has_its_psnr() -> None:
-    x = torch.full((1, 3, 256, 256), 0.5)
-    noisy = x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    assert float(psnr(noisy, x)) == pytest.approx(-20 * np.log10(0.05), abs=0.05)
+    grey = np.full((256, 256, 3), 128, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 12, grey.shape)
+    noisy = np.round(grey + noise).astype(np.uint8)
+    assert psnr(differences(noisy, grey)) == pytest.approx(20 * math.log10(255 / 12), abs=0.05)
 
 
-def test_psnr_and_ssim_agree_with_scikit_image() -> None:
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-
-    truth = torch.nn.functional.avg_pool2d(pictures(2, 96), 3, stride=1, padding=1)
-    result = (truth + 0.05 * pictures(2, 96)).clamp(0, 1)
-    ours = ssim(result, truth)
-    for i in range(2):
-        a, b = (x[i].permute(1, 2, 0).double().numpy() for x in (result, truth))
-        assert float(psnr(result, truth)[i]) == pytest.approx(peak_signal_noise_ratio(b, a, data_range=1), abs=1e-4)
-        other = structural_similarity(
-            b, a, data_range=1, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
-        assert float(ours[i]) == pytest.approx(other, abs=2e-5)
+def test_only_what_lies_inside_the_region_counts() -> None:
+    true, upper = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)
+    made = true.copy()
+    made[:16] = 51
+    upper[:16] = 1
+    gap = differences(made, true)
+    assert l1(gap, upper) == pytest.approx(0.2)
+    assert l1(gap, 1 - upper) == 0
+    assert psnr(gap, 1 - upper) == PSNR_CAP_DB
+    assert math.isnan(l1(gap, np.zeros_like(upper)))
+    assert math.isnan(psnr(gap, np.zeros_like(upper)))
 
 
-def test_only_what_lies_inside_the_mask_counts() -> None:
-    truth, mask = torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)
-    result = truth.clone()
-    result[:, :, :4] = 0.5
-    mask[:, :4] = True
-    assert float(masked_l1(result, truth, mask)) == pytest.approx(0.5)
-    assert float(masked_l1(result, truth, ~mask)) == 0
-    assert torch.isnan(masked_l1(result, truth, torch.zeros_like(mask))).all()
+def test_every_number_of_a_region_is_worse_where_the_error_is() -> None:
+    true = picture(64)
+    made = true.copy()
+    made[40:50, 20:40] ^= 128
+    mouth, eyes = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    mouth[40:50, 20:40] = 1
+    eyes[10:20, 20:40] = 1
+    values = frame_numbers(made, true, Regions(mouth | eyes, eyes, mouth, 1 - (mouth | eyes)))
+    assert values["l1_mouth"] == pytest.approx(128 / 255)
+    assert values["ssim_mouth"] < 0.5 < values["ssim_eyes"]
+    assert values["psnr_mouth"] < values["psnr"] < values["psnr_eyes"]
+    assert values["l1_eyes"] == 0
+    assert math.isnan(values["ms_ssim"])
 
 
-def test_a_frozen_picture_gains_no_motion_and_half_of_it_gains_half() -> None:
-    truth = pictures(4)
-    rest = truth[0]
-    assert motion_gain(rest.expand_as(truth), truth) == pytest.approx(0)
-    assert motion_gain(torch.full_like(truth, 0.5), truth) == pytest.approx(0)
-    assert motion_gain(rest + 0.5 * (truth - rest), truth) == pytest.approx(0.5, abs=1e-6)
-    assert motion_gain(rest - (truth - rest), truth) == pytest.approx(-1)
-
-
-def test_a_constant_error_does_not_flicker_and_a_changing_one_does() -> None:
-    truth = pictures(4)
-    assert flicker(truth + 0.1, truth) == pytest.approx(0, abs=1e-6)
-    jitter = torch.tensor([0.1, -0.1, 0.1, -0.1])[:, None, None, None]
-    assert flicker(truth + jitter, truth) == pytest.approx(0.2, abs=1e-6)
+def test_a_frame_too_small_for_five_scales_has_no_ms_ssim() -> None:
+    small, enough = SMALLEST_MS_SSIM_PX - 1, SMALLEST_MS_SSIM_PX
+    assert math.isnan(ms_ssim(picture(small), picture(small, 4)))
+    assert 0 <= ms_ssim(picture(enough), picture(enough, 4)) < 0.5

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluation.methods import CopySource, SimilarityWarp, similarity, unique_names, weights_hash
-from evaluation.metrics.suite import Truth
-from evaluation.protocols import PairFrames
+from evaluation.methods import CopySource, SimilarityWarp, similarity
+from evaluation.protocols import PairFrames, Truth
 
 POINTS = np.array([[24, 26], [40, 26], [32, 36], [26, 44], [38, 44]], np.float32)
 
@@ -42,14 +41,6 @@ def test_the_warp_follows_the_drivers_points() -> None:
 def test_without_points_the_warp_is_the_copy() -> None:
     pair = moving(4, points=False)
     assert np.array_equal(SimilarityWarp()(pair)[1], pair.source)
-
-
-def test_weights_are_named_apart_and_hashed_by_content(tiny_weights, tmp_path) -> None:
-    assert unique_names(["a/x/weights", "a/y/weights"]) == ["x/weights", "y/weights"]
-    assert unique_names(["starter"]) == ["starter"]
-    assert weights_hash(tiny_weights) == weights_hash(tiny_weights)
-    assert len(weights_hash(tiny_weights)) == 16
-    assert weights_hash(tmp_path) != weights_hash(tiny_weights)
 
 
 @pytest.mark.parametrize("zoom", [0.5, 2.0])
