@@ -56,7 +56,11 @@ def coloured(N: int = 3, S: int = SIDE) -> np.ndarray:
     return np.tile(np.array([51, 102, 204], np.uint8), (N, S, S, 1))
 
 
-@pytest.mark.parametrize(("make", "name"), [(script, "net.pt"), (exported, "net.pt2")])
+# torch.export, and reading what it wrote, start autograd's threads: tests of one process that fork afterwards could not
+# train (tests/finetune/ranks.py). So .pt2 is slow, which keeps it out of the suite that has both.
+@pytest.mark.parametrize(
+    ("make", "name"), [(script, "net.pt"), pytest.param(exported, "net.pt2", marks=pytest.mark.slow)]
+)
 def test_each_kind_of_file_gives_the_vectors_of_its_network(make, name, tmp_path) -> None:
     path = make(tmp_path / name, Means())
     network = NetworkFile(path=path, side_px=SIDE, mean=(0.2, 0.2, 0.2), std=(0.5, 0.25, 1.0))
