@@ -203,8 +203,9 @@ def test_frame_numbers_hold_in_damaged_files(films: dict[str, tuple[Path, list[T
         whole = list(video.read_timed_frames(path))
         counts.add(len(whole))
         times = [time_s for time_s, _ in whole]
-        # Of frames with damage, decoders with several threads do not always paint the same.
-        sound = {t for t, frame in whole if np.array_equal(frame, intact[t])}
+        # Of frames with damage, decoders with several threads do not always paint the same: sound is what always is.
+        readings = [whole, *(list(video.read_timed_frames(path)) for _ in range(2))]
+        sound = set.intersection(*({t for t, f in one if np.array_equal(f, intact[t])} for one in readings))
         for start, stop in ranges(len(whole), seed=trial)[:5]:
             found = list(video.read_timed_frames(path, start, stop, times_s=times))
             assert [time_s for time_s, _ in found] == times[start:stop]
