@@ -109,6 +109,15 @@ def square_corners(
     return corners @ source_from_crop[:, :2].astype(np.float64).T + source_from_crop[:, 2]
 
 
+def warp_crop_beyond(
+    image: UInt8[np.ndarray, "H W 3"], source_from_crop: Float32[np.ndarray, "2 3"], side_px: int, border: int
+) -> UInt8[np.ndarray, "S S 3"]:
+    """`warp_crop` of a picture that goes on beyond its edges, by half its smaller side, as OpenCV's `border` says."""
+    room = min(image.shape[:2]) // 2
+    larger = cv2.copyMakeBorder(image, room, room, room, room, border)
+    return warp_crop(larger, source_from_crop, side_px, (-room, -room))
+
+
 def warp_crop(
     image: UInt8[np.ndarray, "H W 3"],
     source_from_crop: Float32[np.ndarray, "2 3"],

@@ -1,7 +1,6 @@
 """A folder of shards, of puppets, or of media -> cropped clips with what is known about them, read one at a time."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from data_pipeline.media import MASKS_SUFFIX, TRUTH_SUFFIX, read_frames
 from data_pipeline.records import Species, Split
 from data_pipeline.shards import from_members, read_manifest
 from evaluation.metrics.signals import Signals, signals_of
+from evaluation.pair_folder import read_arrays
 from evaluation.source import HeadFinder
 
 SPLITS = (*get_args(Split), "all")
@@ -237,10 +237,7 @@ def hash_files(path: Path) -> str:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return read_arrays(path) if path.exists() else {}
 
 
 def every_nth(count: int, limit: int | None) -> range:

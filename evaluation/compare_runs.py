@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.evaluate import STORE
-from evaluation.examples import COPY, make_examples, read_index
+from evaluation.examples import make_examples, read_index
 from evaluation.methods import unique_names
 from evaluation.metrics.catalog import METRICS
 from evaluation.pair_store import PLACES
-from evaluation.results import Evaluation
+from evaluation.results import COPY, Evaluation
 from evaluation.rows import PairRow
 from evaluation.stored import read_evaluation
 

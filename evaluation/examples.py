@@ -1,7 +1,6 @@
 """Small videos of finished pairs -> example videos and stills: source | driver | truth | each method, named above."""
 
 import json
-import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
@@ -13,14 +12,13 @@ from jaxtyping import UInt8
 from data_pipeline.photo import encode_jpeg
 from data_pipeline.shards import write_text
 from data_pipeline.video import read_frames, read_info, write_video
-from evaluation.results import Evaluation, Example
+from evaluation.pair_folder import file_name
+from evaluation.results import COPY, Evaluation, Example
 from evaluation.rows import PairRow
 from evaluation.side_by_side import GAP_PX
 
 HEAD_PX = 24
 """Height of the strip that names the panels."""
-COPY = "copy source"
-"""Not shown: it is the source panel."""
 INDEX = "index.json"
 Footage = Mapping[str, Mapping[str, Path]]
 """Pair -> method -> small video of the result; method "" -> source, driver and truth side by side."""
@@ -46,9 +44,10 @@ def make_examples(
     for pair_id in dict.fromkeys([*videos, *worst]):
         if "" not in (found := footage.get(pair_id, {})):
             continue
-        files = [found[""], *(found[name] for name in result.methods if name != COPY and name in found)]
-        panels = (*panels_of(found[""]), *(name for name in result.methods if name != COPY and name in found))
-        name = re.sub(r"[^\w-]+", "-", pair_id)[:120]
+        shown = [name for name in result.methods if name != COPY and name in found]
+        files = [found[""], *(found[name] for name in shown)]
+        panels = (*panels_of(found[""]), *shown)
+        name = file_name(pair_id)
         video, still = folder / f"{name}.mp4", folder / f"{name}.jpg"
         folder.mkdir(parents=True, exist_ok=True)
         if pair_id in videos:

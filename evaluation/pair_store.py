@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 PIXELS_CRF = 23
 """Quality of the small videos from which examples are put together; nothing is measured on them."""
-METHOD_CODE = ("methods", "engine.py", "driving.py", "retarget.py", "../lp_models")
-MEASURE_CODE = ("metrics",)
+METHOD_CODE = ("methods", "similarity.py", "engine.py", "driving.py", "retarget.py", "../lp_models")
+MEASURE_CODE = ("metrics", "similarity.py")
+"""Files whose change makes finished pairs of no use, relative to this package."""
 PLACES = ("weights", "folder")
 """Facts of a method that say where its files lie, not what is in them."""
-"""Files whose change makes finished pairs of no use, relative to this package."""
 
 
 class Finished(NamedTuple):

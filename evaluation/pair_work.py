@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from evaluation.methods import Method
 from evaluation.metrics.catalog import BY_NAME
 from evaluation.metrics.motion import SignalReader
-from evaluation.metrics.signals import both_eyes
+from evaluation.metrics.signals import opening_of
 from evaluation.metrics.suite import MetricSuite, SetMeasure, as_frames
 from evaluation.pair_store import MEASURE_CODE, Finished, PairStore, code_hash, hash_of, method_hash
 from evaluation.protocols import Pair, PairFrames
@@ -149,8 +149,7 @@ class PairWork:
         if frames.commanded is None or frames.sweep is None or self.bench.reader is None:
             return {}
         read = self.bench.reader(made, frames.species)
-        measured = read.lips if frames.sweep == "lips" else both_eyes(read)
-        return {"commanded": _numbers(frames.commanded), frames.sweep: _numbers(measured)}
+        return {"commanded": _numbers(frames.commanded), frames.sweep: _numbers(opening_of(read, frames.sweep))}
 
     def _keep_pair(self, pair: Pair, frames: PairFrames, pair_hash: str) -> str:
         """Source, driver and truth side by side."""

@@ -18,15 +18,16 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from data_pipeline.cli_errors import user_errors
-from data_pipeline.crop import crop_transform, invert, move_points, warp_crop, warp_labels
+from data_pipeline.crop import crop_transform, invert, move_points, warp_crop_beyond, warp_labels
 from data_pipeline.progress import track
 from data_pipeline.puppets.identity import sample_identity
 from data_pipeline.puppets.render import render
 from data_pipeline.records import Species
 from data_pipeline.shards import write_text
+from evaluation.metrics.signals import roll_of_square_deg
 from evaluation.pair_folder import PAIRS_FILE, TRUTH, entry_of, pairs_text, write_arrays, write_pair
 from evaluation.puppet_levels import KINDS, Kind, level_motion, level_pictures
 
@@ -227,9 +228,12 @@ def _performed(species: Species, case: Case) -> dict[str, np.ndarray]:
     square = crop_transform(np.median(points, axis=0).astype(np.float32), species, spec.side_px)
     back = invert(square)
     pose = np.stack([frame.pose_deg for frame in made])
-    pose[:, 2] -= np.float32(np.degrees(np.arctan2(square[1, 0], square[0, 0])))
+    pose[:, 2] -= roll_of_square_deg(square)
     return {
-        "frames": np.stack([_cut(frame.image, square, spec.side_px) for frame in made]),
+        # The backdrop goes on where the picture ends: a black bar would move with nobody.
+        "frames": np.stack(
+            [warp_crop_beyond(frame.image, square, spec.side_px, cv2.BORDER_REPLICATE) for frame in made]
+        ),
         "labels": np.stack([warp_labels(frame.labels, square, spec.side_px) for frame in made]),
         "points": move_points(back, points),
         "landmarks": move_points(back, np.stack([frame.landmarks for frame in made])),
@@ -237,13 +241,6 @@ def _performed(species: Species, case: Case) -> dict[str, np.ndarray]:
         "lip_open": np.stack([frame.lip_open for frame in made]),
         "pose_deg": pose.astype(np.float32),
     }
-
-
-def _cut(image: UInt8[np.ndarray, "H W 3"], square: Float32[np.ndarray, "2 3"], side_px: int) -> np.ndarray:
-    """The square, in which the backdrop goes on where the picture ends: a black bar would move with nobody."""
-    room = image.shape[0] // 2
-    larger = cv2.copyMakeBorder(image, room, room, room, room, cv2.BORDER_REPLICATE)
-    return warp_crop(larger, square, side_px, origin_px=(-room, -room))
 
 
 def file_hash(path: Path) -> str:

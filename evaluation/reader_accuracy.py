@@ -9,6 +9,7 @@ from data_pipeline.crop import upright_axes
 from data_pipeline.progress import track
 from data_pipeline.records import SPECIES
 from evaluation.metrics.reader import FaceReader
+from evaluation.metrics.regions import head_size_px, head_sizes_px
 from evaluation.metrics.signals import Signals, both_eyes
 from evaluation.reader_lessons import TruthFile, read_clip, roll_of_eyes
 
@@ -56,7 +57,7 @@ def read_and_true(reader: FaceReader, file: TruthFile, limit: int) -> dict[str, 
         found.pop("roll_of_eyes", None)
     known = {name: pair for name, pair in found.items() if np.isfinite(pair[1]).all()}
     if np.isfinite(clip.landmarks).all():
-        size = np.array([face_size(p) for p in clip.points], np.float32)
+        size = np.maximum(1e-6, head_sizes_px(clip.points))
         off = np.linalg.norm(marks - clip.landmarks, axis=-1).mean(axis=-1) / size
         known["landmarks"] = (off, np.zeros_like(off))
     return known
@@ -66,13 +67,7 @@ def nose_of_points(points: np.ndarray) -> float:
     """How far the nose lies to the viewer's left of the face's middle line, in face sizes: goes with yaw, no angle."""
     right, _ = upright_axes(points)
     middle = (points[:2].mean(axis=0) + points[3:].mean(axis=0)) / 2
-    return float((middle - points[2]) @ right / face_size(points))
-
-
-def face_size(points: np.ndarray) -> float:
-    """Mean of eye distance and eye-to-mouth distance."""
-    eyes, height = points[0] - points[1], points[:2].mean(axis=0) - points[3:].mean(axis=0)
-    return max(1e-6, float(np.linalg.norm(eyes) + np.linalg.norm(height)) / 2)
+    return float((middle - points[2]) @ right / max(1e-6, head_size_px(points)))
 
 
 def measured(reader: FaceReader, files: Sequence[TruthFile], limit: int = 120) -> Table:

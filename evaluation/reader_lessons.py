@@ -5,14 +5,15 @@ What a truth file does not hold (a detector's landmarks come without a pose) is 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 
-from data_pipeline.crop import crop_transform, invert, move_points, warp_crop
+from data_pipeline.crop import crop_transform, invert, move_points, warp_crop, warp_crop_beyond
 from data_pipeline.media import TRUTH_SUFFIX, read_frames
 from data_pipeline.progress import track
 from data_pipeline.puppets.landmarks import FLIPPED_LANDMARKS
@@ -92,17 +93,12 @@ def read_clip(file: TruthFile, side_px: int, margin: float, every: int = 1, limi
     index = list(range(0, num_frames, every))[:limit]
     wanted = set(index)
     frames = (frame for i, frame in enumerate(read_frames(file.media)) if i in wanted)
-    image = [(_crop_without_edge if margin > 1 else warp_crop)(frame, square, side_px) for frame in frames]
+    # To learn from, the picture goes on as its mirror image: the tilt of an edge would give the roll away.
+    mirrored = partial(warp_crop_beyond, border=cv2.BORDER_REFLECT_101)
+    image = [(mirrored if margin > 1 else warp_crop)(frame, square, side_px) for frame in frames]
     if len(image) != len(index):
         raise ValueError(f"{file.media} has fewer frames than {file.truth}; make both again")
     return _lessons(np.stack(image), truth, square, np.array(index))
-
-
-def _crop_without_edge(frame: np.ndarray, square: np.ndarray, side_px: int) -> np.ndarray:
-    """Like `warp_crop`, but the picture goes on as its mirror image: the tilt of an edge would give the roll away."""
-    room = min(frame.shape[:2]) // 2
-    padded = cv2.copyMakeBorder(frame, room, room, room, room, cv2.BORDER_REFLECT_101)
-    return warp_crop(padded, square, side_px, (-room, -room))
 
 
 def _lessons(image: np.ndarray, truth: Truth, square: np.ndarray, index: np.ndarray) -> Lessons:
@@ -127,7 +123,13 @@ def roll_of_eyes(points: Float32[np.ndarray, "*T 5 2"]) -> Float32[np.ndarray, "
 def widened(square: Float32[np.ndarray, "2 3"], side_px: int, margin: float) -> Float32[np.ndarray, "2 3"]:
     """A square of the same pixels a side that shows `margin` times as much around the same centre."""
     centre = square @ np.array([side_px / 2, side_px / 2, 1])
-    linear = square[:, :2] * margin
+    return _square_around(centre, square[:, :2] * margin, side_px)
+
+
+def _square_around(
+    centre: Float[np.ndarray, "2"], linear: Float[np.ndarray, "2 2"], side_px: int
+) -> Float32[np.ndarray, "2 3"]:
+    """Crop pixels -> picture pixels, the crop's middle on a place of the picture."""
     return np.concatenate([linear, (centre - linear @ np.full(2, side_px / 2))[:, None]], axis=1).astype(np.float32)
 
 
@@ -149,7 +151,7 @@ def _varied(lessons: Lessons, row: int, rng: np.random.Generator) -> tuple[np.nd
     cos, sin = np.cos(np.radians(angle)) * zoom, np.sin(np.radians(angle)) * zoom
     linear = np.array([[cos, -sin], [sin, cos]])
     centre = np.full(2, CACHE_PX / 2) + rng.normal(0, 0.04, 2) * CACHE_PX
-    square = np.concatenate([linear, (centre - linear @ np.full(2, SIDE_PX / 2))[:, None]], axis=1).astype(np.float32)
+    square = _square_around(centre, linear, SIDE_PX)
     image = _framed(lessons.image[row], square, rng)
     pose, openings = lessons.pose_deg[row].copy(), lessons.openings[row]
     pose[2] -= np.float32(angle)

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
+from data_pipeline.typed_options import read_options
 from data_pipeline.whole_file import whole_file
 from evaluation.metrics.reader import SIDE_PX, FaceReader, ReaderNetwork, Reading, save_reader, to_float
 from evaluation.reader_accuracy import Table, measured, shown_table
@@ -189,36 +190,10 @@ def make_reader(plan: ReaderPlan) -> Table:
     return table
 
 
-def plan_of(words: Sequence[str]) -> ReaderPlan:
-    """`name=value` words -> the plan.
-
-    Raises:
-        ValueError: a word is no option, a value does not fit, or something is missing.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    program, names = "evaluation.reader_training", ReaderPlan.__dataclass_fields__
-    for word in words:
-        if word.split("=")[0] not in names or "=" not in word:
-            raise ValueError(f"{program} has no option {word!r}; write name=value with one of {', '.join(names)}")
-    try:
-        given = OmegaConf.to_container(
-            OmegaConf.merge(OmegaConf.structured(ReaderPlan), OmegaConf.from_cli(list(words)))
-        )
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{program}: {str(error).splitlines()[0]}") from error
-    assert isinstance(given, dict)
-    values: dict[str, Any] = {str(name): value for name, value in given.items()}
-    if missing := [name for name, value in values.items() if value == "???"]:
-        raise ValueError(f"{program} needs {missing[0]}=…")
-    return ReaderPlan(**values)
-
-
 @user_errors
 def main() -> None:
     """Console entry."""
-    plan = plan_of(sys.argv[1:])
+    plan = read_options(ReaderPlan, sys.argv[1:], "evaluation.reader_training")
     table = make_reader(plan)
     print(shown_table(table))  # noqa: T201
     print(f"reader: {plan.out}")  # noqa: T201

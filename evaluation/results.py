@@ -14,6 +14,8 @@ from evaluation.metrics.metric import Metric
 from evaluation.rows import Failure, PairRow
 from evaluation.statistics import Comparison, Mean, bootstrap, compare, corrected, paired_difference
 
+COPY = "copy source"
+"""The method that does nothing: what others are measured by, and no panel of its own beside the source."""
 WORST_BY = ("l1_face", "l1", "commanded_error", "csim", "csim_stand_in")
 """The first of these that was measured ranks the pairs."""
 
@@ -49,6 +51,8 @@ class Evaluation:
     """Method -> metrics of all its pairs together (FID, gallery rank)."""
     reference: str = ""
     """The method that the others are compared with; empty: the one before the last."""
+    _known: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Means and comparisons by what was asked: summary and report ask for the same ones, and drawing them is slow."""
 
     @property
     def num_pairs(self) -> int:
@@ -81,8 +85,11 @@ class Evaluation:
         self, method: str, metric: str, species: Species | None = None, tags: dict[str, str] | None = None
     ) -> Mean | None:
         """Mean over pairs, its interval over source identities; None when it was not measured."""
-        values, identities = self.values(method, metric, species, tags), self.identities
-        return bootstrap(list(values.values()), [identities[pair] for pair in values])
+        key = ("mean", method, metric, species, *sorted((tags or {}).items()))
+        if key not in self._known:
+            values, identities = self.values(method, metric, species, tags), self.identities
+            self._known[key] = bootstrap(list(values.values()), [identities[pair] for pair in values])
+        return self._known[key]
 
     def value(self, method: str, metric: Metric) -> float | None:
         """The one number of a method, whether of pairs or of the whole set."""
@@ -106,12 +113,16 @@ class Evaluation:
             names: the metrics that are tested together; None: all that were measured on pairs.
         """
         wanted = self.measured() if names is None else names
-        found = (
-            compare(name, self._errors(first, name), self._errors(second, name), self.identities)
-            for name in wanted
-            if not BY_NAME[name].of_set
-        )
+        found = (self._comparison(first, second, name) for name in wanted if not BY_NAME[name].of_set)
         return corrected([one for one in found if one is not None])
+
+    def _comparison(self, first: str, second: str, metric: str) -> Comparison | None:
+        key = ("comparison", first, second, metric)
+        if key not in self._known:
+            self._known[key] = compare(
+                metric, self._errors(first, metric), self._errors(second, metric), self.identities
+            )
+        return self._known[key]
 
     @property
     def main(self) -> list[Metric]:

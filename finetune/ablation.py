@@ -7,7 +7,6 @@ those of `species.csv`: the same held-out rows for every variant and seed, with 
 import csv
 import io
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import NamedTuple
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.records import SPECIES
+from data_pipeline.shards import write_text
 from finetune.metrics_file import MetricsFile
 
 ANIMALS = tuple(name for name in SPECIES if name != "human")
@@ -173,17 +173,15 @@ def write_table(folder: Path, table: Mapping[str, Mapping[str, Spread]]) -> Path
         writer.writerow(
             [name, *(f"{v:.6g}" for column in COLUMNS for v in row.get(column, Spread(math.nan, math.nan)))]
         )
-    for name, content in (("ablation.csv", text.getvalue()), ("ablation.md", markdown(table))):
-        part = folder / f"{name}.part"
-        part.write_text(content)
-        os.replace(part, folder / name)  # noqa: PTH105  (house rule: write, then os.replace)
+    write_text(folder / "ablation.csv", text.getvalue())
+    write_text(folder / "ablation.md", markdown(table))
     return folder / "ablation.md"
 
 
 @user_errors
 def main() -> None:
     """Console entry."""
-    from finetune.typed_options import read_options
+    from data_pipeline.typed_options import read_options
 
     plan = read_options(AblationPlan, sys.argv[1:], "finetune.ablation")
     variants = read_variants(plan.variants)

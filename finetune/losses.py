@@ -126,12 +126,18 @@ def landmark_guidance(
         ties: which mean of keypoints belongs on which mean of landmarks.
         weight: of each row.
     """
-    seen = torch.stack([keypoints[:, list(tie.keypoints), :2].mean(dim=1) for tie in ties], dim=1)
-    wanted_x = torch.stack([landmarks[:, list(tie.landmarks_x), 0].mean(dim=1) for tie in ties], dim=1)
-    wanted_y = torch.stack([landmarks[:, list(tie.landmarks_y), 1].mean(dim=1) for tie in ties], dim=1)
-    wanted = torch.stack((wanted_x, wanted_y), dim=-1) * 2 - 1
-    error = wing((seen - wanted) * HALF_SIDE_PX) / HALF_SIDE_PX
+    error = wing(_off(keypoints, landmarks, ties) * HALF_SIDE_PX) / HALF_SIDE_PX
     return row_mean(error.mean(dim=(1, 2)), weight)
+
+
+def _off(
+    keypoints: Float[Tensor, "B K 3"], landmarks: Float[Tensor, "B L 2"], ties: Sequence[Tie]
+) -> Float[Tensor, "B T 2"]:
+    """How far each tie's keypoints are from its landmarks, x y, in [-1, 1]."""
+    seen = torch.stack([keypoints[:, list(tie.keypoints), :2].mean(dim=1) for tie in ties], dim=1)
+    x = torch.stack([landmarks[:, list(tie.landmarks_x), 0].mean(dim=1) for tie in ties], dim=1)
+    y = torch.stack([landmarks[:, list(tie.landmarks_y), 1].mean(dim=1) for tie in ties], dim=1)
+    return seen - (torch.stack((x, y), dim=-1) * 2 - 1)
 
 
 def span_guidance(
@@ -151,14 +157,8 @@ def span_guidance(
         spans: pairs of ties, such as both lids of an eye.
         weight: of each row.
     """
-    ends = []
-    for side in (0, 1):
-        ties = [span[side] for span in spans]
-        seen = torch.stack([keypoints[:, list(tie.keypoints), :2].mean(dim=1) for tie in ties], dim=1)
-        x = torch.stack([landmarks[:, list(tie.landmarks_x), 0].mean(dim=1) for tie in ties], dim=1)
-        y = torch.stack([landmarks[:, list(tie.landmarks_y), 1].mean(dim=1) for tie in ties], dim=1)
-        ends.append(seen - (torch.stack((x, y), dim=-1) * 2 - 1))
-    error = wing((ends[0] - ends[1]) * HALF_SIDE_PX) / HALF_SIDE_PX
+    one, other = (_off(keypoints, landmarks, [span[end] for span in spans]) for end in (0, 1))
+    error = wing((one - other) * HALF_SIDE_PX) / HALF_SIDE_PX
     return row_mean(error.mean(dim=(1, 2)), weight)
 
 

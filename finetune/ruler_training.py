@@ -147,7 +147,7 @@ def main() -> None:
     """Console entry."""
     import sys
 
-    from finetune.typed_options import read_options
+    from data_pipeline.typed_options import read_options
 
     plan = read_options(RulerPlan, sys.argv[1:], "finetune.ruler_training")
     _, table = make_ruler(plan)

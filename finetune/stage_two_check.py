@@ -136,7 +136,7 @@ def main() -> None:
     """Console entry."""
     import sys
 
-    from finetune.typed_options import read_options
+    from data_pipeline.typed_options import read_options
 
     plan = read_options(CheckPlan, sys.argv[1:], "finetune.stage_two_check")
     print(check(plan))  # noqa: T201

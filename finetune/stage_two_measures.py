@@ -103,9 +103,8 @@ class Stage:
     def _drive(self, picture: Tensor, volume: Tensor, source: Tensor, driven: Tensor) -> Tensor:
         num = len(driven)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            each = (one.expand(num, *one.shape[1:]) for one in (volume, source, picture))
-            volume, source, picture = each
-            image = self.model.drive(volume, source, driven, picture)
+            volume, source = volume.expand(num, -1, -1, -1, -1), source.expand(num, -1, -1)
+            image = self.model.drive(volume, source, driven, picture.expand(num, -1, -1, -1))
         return image.float()
 
     @torch.no_grad()

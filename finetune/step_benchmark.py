@@ -184,7 +184,7 @@ def main() -> None:
     """Measure, print, write."""
     import cv2
 
-    from finetune.typed_options import read_options
+    from data_pipeline.typed_options import read_options
 
     cv2.setNumThreads(1)
     options = read_options(Options, sys.argv[1:], "finetune.step_benchmark")

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from data_pipeline.crop import FRAMINGS, crop_transform, warp_crop
 from data_pipeline.records import Detection, Species
 from evaluation.metrics.points import best_detection
+from evaluation.similarity import similarity
 
 Detector = Callable[..., list[list[Detection]]]
 ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
@@ -75,9 +76,5 @@ def head_square(points: Float32[np.ndarray, "5 2"], species: Species, side_px: i
 
 
 def fitted(template: tuple[tuple[float, float], ...], points: Float32[np.ndarray, "5 2"]) -> Float32[np.ndarray, "2 3"]:
-    """Least-squares shift, turn and zoom that lays the template on the points: square pixels -> frame pixels."""
-    a, b = (np.asarray(xy, np.float64) @ np.array([1, 1j]) for xy in (template, points))
-    from_a = a - a.mean()
-    turn = (from_a.conj() @ (b - b.mean())) / (from_a.conj() @ from_a).real
-    shift = b.mean() - turn * a.mean()
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]], np.float32)
+    """Shift, turn and zoom that lays the template on the points: square pixels -> frame pixels."""
+    return similarity(np.asarray(template), points).astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipeline.puppets.landmarks import five_points
+from evaluation.metrics.regions import head_sizes_px
 from evaluation.metrics.signals import Signals, both_eyes
 
 LARGEST_LAG_FRAMES = 5
@@ -124,10 +125,8 @@ def commanded_values(read: Float[np.ndarray, " T"], commanded: Float[np.ndarray,
 
 def landmark_error_percent(made: Float[np.ndarray, "T L 2"], true: Float[np.ndarray, "T L 2"]) -> float:
     """Mean distance in percent of the face size (mean of eye distance and eye-to-mouth distance), over seen frames."""
-    five = five_points(true)
-    eyes = np.linalg.norm(five[:, 0] - five[:, 1], axis=-1)
-    height = np.linalg.norm(five[:, :2].mean(axis=1) - five[:, 3:].mean(axis=1), axis=-1)
-    off = np.linalg.norm(made - true, axis=-1).mean(axis=-1) / np.maximum(1e-6, (eyes + height) / 2)
+    sizes = np.maximum(1e-6, head_sizes_px(five_points(true)))
+    off = np.linalg.norm(made - true, axis=-1).mean(axis=-1) / sizes
     seen = off[np.isfinite(off)]
     return 100 * float(seen.mean()) if len(seen) else math.nan
 

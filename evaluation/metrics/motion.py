@@ -24,7 +24,7 @@ from evaluation.metrics.following import (
     pooled_correlation,
 )
 from evaluation.metrics.metric import Metric
-from evaluation.metrics.signals import Signals, both_eyes
+from evaluation.metrics.signals import Signals, opening_of
 from evaluation.protocols.pairs import PairFrames
 
 Kept = TypeVar("Kept")
@@ -187,8 +187,7 @@ class MotionFidelity:
         if pair.signals is not None:
             values |= motion_errors(made.signals, pair.signals)
         if pair.commanded is not None:
-            read = made.signals.lips if pair.sweep == "lips" else both_eyes(made.signals)
-            values |= commanded_values(read, pair.commanded)
+            values |= commanded_values(opening_of(made.signals, pair.sweep), pair.commanded)
         if pair.truth is not None and made.landmarks is not None:
             true = self._of(pair.truth.frames, pair.species).landmarks
             assert true is not None

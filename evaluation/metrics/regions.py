@@ -76,9 +76,14 @@ def surroundings_from_points(points: Float[np.ndarray, "5 2"], side_px: int) -> 
 
 def head_size_px(points: Float[np.ndarray, "5 2"]) -> float:
     """Face size in pixels: mean of the eye distance and the eye-to-mouth distance; no turn of the head hides both."""
-    eyes = np.linalg.norm(points[0] - points[1])
-    height = np.linalg.norm((points[0] + points[1]) / 2 - (points[3] + points[4]) / 2)
-    return float(eyes + height) / 2
+    return float(head_sizes_px(points[None])[0])
+
+
+def head_sizes_px(points: Float[np.ndarray, "T 5 2"]) -> Float[np.ndarray, " T"]:
+    """`head_size_px` of each frame."""
+    eyes = np.linalg.norm(points[:, 0] - points[:, 1], axis=-1)
+    height = np.linalg.norm(points[:, :2].mean(axis=1) - points[:, 3:].mean(axis=1), axis=-1)
+    return (eyes + height) / 2
 
 
 def _centre(points: Float[np.ndarray, "5 2"]) -> Float[np.ndarray, "2"]:

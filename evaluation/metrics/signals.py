@@ -1,7 +1,7 @@
 """The motion of one head over time, as numbers that a person, a cat and a puppet share."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -35,10 +35,20 @@ def signals_of(truth: Mapping[str, np.ndarray], square: Float[np.ndarray, "2 3"]
     num_frames = len(next(iter(known.values())))
     pose = known.get("pose_deg", np.full((num_frames, 3), np.nan, np.float32)).copy()
     if square is not None:
-        pose[:, 2] -= np.degrees(np.arctan2(square[1, 0], square[0, 0])).astype(np.float32)
+        pose[:, 2] -= roll_of_square_deg(square)
     eyes = known.get("eye_open", np.full((num_frames, 2), np.nan, np.float32))
     lips = known.get("lip_open", np.full(num_frames, np.nan, np.float32)).reshape(num_frames)
     return Signals(pose[:, 0], pose[:, 1], pose[:, 2], eyes[:, 0], eyes[:, 1], lips)
+
+
+def roll_of_square_deg(square: Float[np.ndarray, "2 3"]) -> np.float32:
+    """By how much a crop's `source_from_crop` is turned: what is taken off the roll of the whole picture."""
+    return np.float32(np.degrees(np.arctan2(square[1, 0], square[0, 0])))
+
+
+def opening_of(signals: Signals, sweep: Literal["eyes", "lips"] | None) -> Float32[np.ndarray, " T"]:
+    """The opening that a sweep is about."""
+    return signals.lips if sweep == "lips" else both_eyes(signals)
 
 
 def both_eyes(signals: Signals) -> Float32[np.ndarray, " T"]:

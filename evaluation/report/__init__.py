@@ -6,7 +6,7 @@ from pathlib import Path
 from data_pipeline.shards import write_text
 from evaluation.report.as_html import page
 from evaluation.report.as_markdown import write_markdown
-from evaluation.report.blocks import Block, Heading, Raw
+from evaluation.report.blocks import Block, Fold, Heading, Raw, Verbatim
 from evaluation.report.content import evaluation_blocks
 from evaluation.report.tables import definitions_table, provenance_table
 from evaluation.results import Evaluation
@@ -59,7 +59,5 @@ def report_blocks(evaluations: Sequence[Evaluation]) -> list[Block]:
 
 
 def _config(evaluation: Evaluation) -> list[Block]:
-    from evaluation.report.blocks import Fold, Verbatim
-
     text = evaluation.about.get("config")
     return [Fold(f"config.yaml of {evaluation.protocol}", [Verbatim(str(text))])] if text else []

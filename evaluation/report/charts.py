@@ -11,9 +11,9 @@ from evaluation.metric_groups import grouped
 from evaluation.metrics.catalog import BY_NAME
 from evaluation.metrics.metric import Metric
 from evaluation.report.blocks import Figure
-from evaluation.report.scores import COPY, FEWEST_AXES, TINY, Axis, scores_of
+from evaluation.report.scores import FEWEST_AXES, TINY, Axis, scores_of
 from evaluation.report.tables import ARROWS
-from evaluation.results import Evaluation
+from evaluation.results import COPY, Evaluation
 from evaluation.rows import PairRow
 from evaluation.statistics import Mean
 

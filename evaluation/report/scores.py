@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from evaluation.metrics.catalog import BY_NAME
 from evaluation.metrics.metric import Metric
-from evaluation.results import Evaluation
+from evaluation.results import COPY, Evaluation
 
 AXES = (
     ("lpips", "grad_distance"), ("l1_face", "l1"), ("l1_eyes",), ("l1_mouth",), ("yaw_corr",), ("pitch_corr",),
@@ -13,7 +13,6 @@ AXES = (
     ("csim", "csim_stand_in"), ("detected",), ("flicker", "flicker_excess"), ("background_drift", "l1_background"),
 )  # fmt: skip
 """Axes of the radar in order: the first of each that was measured."""
-COPY = "copy source"
 PERFECT = {"detected": 100.0, "gallery_rank": 1.0}
 """Best values that are not told by the direction and the unit."""
 TINY = 1e-6

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.records import Split
+from data_pipeline.typed_options import read_options
 from data_pipeline.whole_file import check_writable, whole_file
 from finetune.shard_index import has_split, read_index
 from finetune.shard_stream import ClipStore
 from finetune.teachers.puppet_lessons import Heads, PuppetLessons
 from finetune.teachers.puppet_net import EMBEDDING, POSE_SCALE_DEG, PuppetNet, Reading
-from finetune.typed_options import read_options
 from lp_models.state_files import safetensors_bytes
 
 PROGRAM = "python -m finetune.teachers.train"

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from data_pipeline.typed_options import read_options
 from evaluation import reader_training
 from evaluation.metrics.reader import FaceReader
 from evaluation.reader_lessons import drawn, find_truth, read_lessons
-from evaluation.reader_training import ReaderPlan, Training, loss_of, make_reader, plan_of
+from evaluation.reader_training import ReaderPlan, Training, loss_of, make_reader
 
 
 def plan(folder: Path, out: Path, **options: int | float) -> ReaderPlan:
@@ -114,4 +115,4 @@ def test_unknown_truth_costs_nothing(puppet_set: Path) -> None:
 )
 def test_mistakes_are_one_sentence(words: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        plan_of(words)
+        read_options(ReaderPlan, words, "evaluation.reader_training")

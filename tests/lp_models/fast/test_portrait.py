@@ -36,9 +36,8 @@ def scene(model: LivePortrait, frames: int) -> tuple[torch.Tensor, ...]:
 def plain(
     model: LivePortrait, picture: torch.Tensor, volume: torch.Tensor, x_s: torch.Tensor, x_d: torch.Tensor
 ) -> torch.Tensor:
-    picture = picture if model.config.copies_pixels else torch.empty(0)
     with torch.no_grad():
-        return torch.cat([model.drive(volume, x_s, one[None], picture if len(picture) else None) for one in x_d])
+        return torch.cat([model.drive(volume, x_s, one[None], picture) for one in x_d])
 
 
 def psnr_db(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from finetune.typed_options import read_options
+from data_pipeline.typed_options import read_options
 
 
 @dataclass(frozen=True, kw_only=True)
