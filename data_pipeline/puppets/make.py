@@ -15,13 +15,14 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline.progress import track
 from data_pipeline.puppets.identity import sample_identity
-from data_pipeline.puppets.motion import Amplitude, sample_performance, sample_stills
+from data_pipeline.puppets.motion import Amplitude, sample_exercises, sample_performance, sample_stills
 from data_pipeline.puppets.render import PuppetFrame, render
 from data_pipeline.records import SPECIES, Species
 
 RENDERER = 1
 """Raise when the same plan gives other pixels or another truth: finished files are then made anew."""
 Performances = Literal["shared", "own"]
+Acting = Literal["performance", "exercises"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,10 @@ class PuppetSet:
     masks: bool = True
     performances: Performances = "shared"
     """`shared`: clip c of everyone is the same performance (exact cross-identity truth); `own`: everyone improvises."""
+    cast: int = 0
+    """Identities of each species that share a performance, then the next ones get others; 0: all of them."""
+    acting: Acting = "performance"
+    """`performance`: as people move; `exercises`: one wide expression after another, to learn from."""
     amplitude: Amplitude = "normal"
     workers: int = 2
     crf: int = 14
@@ -58,7 +63,14 @@ class PuppetSet:
         unknown = [name for name in self.species if name not in SPECIES]
         if unknown or not self.species:
             raise ValueError(f"species must be some of {', '.join(SPECIES)}, not {list(self.species)}")
-        for name, least in {"identities": 1, "identity_offset": 0, "clips": 0, "stills": 0, "workers": 1}.items():
+        for name, least in {
+            "identities": 1,
+            "identity_offset": 0,
+            "clips": 0,
+            "stills": 0,
+            "cast": 0,
+            "workers": 1,
+        }.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.clips + self.stills == 0:
@@ -67,10 +79,15 @@ class PuppetSet:
             raise ValueError(f"size_px must be even and at least 32, not {self.size_px}")
         if self.seconds * self.fps < 1 or self.fps <= 0:
             raise ValueError(f"seconds={self.seconds} at fps={self.fps} is less than one frame")
-        if self.performances not in ("shared", "own"):
-            raise ValueError(f"performances must be shared or own, not {self.performances!r}")
-        if self.amplitude not in ("calm", "normal", "extreme"):
-            raise ValueError(f"amplitude must be calm, normal or extreme, not {self.amplitude!r}")
+        choices = {
+            "performances": ("shared", "own"), "acting": ("performance", "exercises"),
+            "amplitude": ("calm", "normal", "extreme"),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}")
+        if self.performances == "own" and self.cast:
+            raise ValueError("cast says who shares a performance, and performances=own shares none; leave one out")
 
     @property
     def num_frames(self) -> int:
@@ -84,6 +101,7 @@ class PuppetSet:
             Job(
                 kind=kind, species=species, index=index, number=number, seed=self.seed, num_frames=self.num_frames,
                 fps=self.fps, size_px=self.size_px, masks=self.masks, performances=self.performances,
+                acting=self.acting, first=index // self.cast * self.clips if self.cast else 0,
                 amplitude=self.amplitude, crf=self.crf,
             )
             for species in self.species
@@ -113,6 +131,9 @@ class Job:
     performances: Performances
     amplitude: Amplitude
     crf: int
+    acting: Acting = "performance"
+    first: int = 0
+    """Number of this identity's first performance."""
 
     @property
     def identity(self) -> str:
@@ -124,7 +145,8 @@ class Job:
         """Names the motion: equal names are equal motion. Empty for a still."""
         if self.kind == "image":
             return ""
-        name = f"{self.amplitude}-{self.seed}-{self.number:03d}"
+        acting = "exercises-" if self.acting == "exercises" else ""
+        name = f"{acting}{self.amplitude}-{self.seed}-{self.first + self.number:03d}"
         return name if self.performances == "shared" else f"{name}-{self.identity}"
 
     @property
@@ -142,14 +164,17 @@ class Job:
     @property
     def config_hash(self) -> str:
         """Changes with anything that changes the file."""
-        text = json.dumps({"renderer": RENDERER, **asdict(self)}, sort_keys=True)
+        # What an option that came later leaves as it was keeps its hash: nothing finished is made anew.
+        plan = {k: v for k, v in asdict(self).items() if v != {"acting": "performance", "first": 0}.get(k)}
+        text = json.dumps({"renderer": RENDERER, **plan}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def motion(self) -> Float32[np.ndarray, "T P"]:
         """The motion codes of this file."""
         if self.kind == "image":
             return sample_stills(self.seed, 1, self.amplitude, name=f"still-{self.identity}-{self.number}")
-        return sample_performance(self.seed, self.num_frames, self.fps, self.amplitude, name=self.performance)
+        act = sample_exercises if self.acting == "exercises" else sample_performance
+        return act(self.seed, self.num_frames, self.fps, self.amplitude, name=self.performance)
 
 
 def _write(path: Path, fill: Callable[[Path], None]) -> str:

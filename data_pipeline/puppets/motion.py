@@ -37,6 +37,9 @@ NEUTRAL.setflags(write=False)
 Amplitude = Literal["calm", "normal", "extreme"]
 _SCALE = {"calm": 0.55, "normal": 1.0, "extreme": 1.45}
 
+EXERCISE_S = 0.24
+"""From one pose of an exercise to the next."""
+
 Curve = Float64[np.ndarray, " T"]
 
 
@@ -172,6 +175,13 @@ def _bounded(code: Float64[np.ndarray, "T P"]) -> Float32[np.ndarray, "T P"]:
     return np.clip(code, LOWEST, HIGHEST).astype(np.float32)
 
 
+def _check(num_frames: int, fps: float, amplitude: str) -> None:
+    if num_frames < 1 or fps <= 0:
+        raise ValueError(f"a performance needs num_frames >= 1 and fps > 0, not {num_frames} and {fps}")
+    if amplitude not in _SCALE:
+        raise ValueError(f"amplitude must be one of {', '.join(_SCALE)}, not {amplitude!r}")
+
+
 def sample_performance(
     seed: int, num_frames: int, fps: float = 25.0, amplitude: Amplitude = "normal", *, name: str = "performance"
 ) -> Float32[np.ndarray, "T P"]:
@@ -183,10 +193,7 @@ def sample_performance(
     Raises:
         ValueError: a count or a rate is not positive, or the amplitude is unknown.
     """
-    if num_frames < 1 or fps <= 0:
-        raise ValueError(f"a performance needs num_frames >= 1 and fps > 0, not {num_frames} and {fps}")
-    if amplitude not in _SCALE:
-        raise ValueError(f"amplitude must be one of {', '.join(_SCALE)}, not {amplitude!r}")
+    _check(num_frames, fps, amplitude)
     rng = generator(seed, name)
     t = np.arange(num_frames) / fps
     # Events are drawn for whole minutes, so that a shorter performance is the beginning of a longer one.
@@ -221,3 +228,28 @@ def sample_stills(
     code[:, COLUMN["jaw"]] = np.where(rng.random(num) < 0.5, 0.0, rng.uniform(0, 1, num) ** 1.5)
     code[:, COLUMN["pucker"]] = np.where(rng.random(num) < 0.8, 0.0, rng.uniform(0.3, 1, num))
     return _bounded(NEUTRAL + (code - NEUTRAL) * _SCALE[amplitude])
+
+
+def sample_exercises(
+    seed: int, num_frames: int, fps: float = 25.0, amplitude: Amplitude = "normal", *, name: str = "exercises"
+) -> Float32[np.ndarray, "T P"]:
+    """One wide pose and expression after another, `EXERCISE_S` apart: what a network learns to read faces from.
+
+    A performance is mostly a shut mouth and open eyes; here half of the eyes are partly shut and most mouths open.
+
+    Raises:
+        ValueError: a count or a rate is not positive, or the amplitude is unknown.
+    """
+    _check(num_frames, fps, amplitude)
+    at = np.arange(num_frames) / fps / EXERCISE_S
+    num = int(at[-1]) + 2
+    poses = sample_stills(seed, num, amplitude, name=f"{name}-poses")
+    rng = generator(seed, f"{name}-faces")
+    shut = rng.uniform(0, 1, num) * np.where(rng.random(num) < 0.5, 1.0, 0.0)
+    for side in ("right", "left"):
+        one_eyed = np.where(rng.random(num) < 0.15, rng.uniform(0, 1, num), 1.0)
+        poses[:, COLUMN[f"lid_{side}"]] *= (1 - shut) * one_eyed
+    poses[:, COLUMN["jaw"]] = np.where(rng.random(num) < 0.3, 0.0, rng.uniform(0, 1, num))
+    whole = at.astype(int)
+    part = _ease(at - whole, 0.0, 1.0)[:, None]
+    return _bounded(poses[whole] * (1 - part) + poses[whole + 1] * part)

@@ -148,3 +148,37 @@ def test_wrong_options_are_named(tmp_path: Path, options: dict, word: str) -> No
 
     with pytest.raises((ValueError, TypeCheckError), match=word):
         tiny(tmp_path, **options)
+
+
+def test_a_cast_shares_performances_and_the_next_one_gets_others(tmp_path: Path) -> None:
+    jobs = tiny(tmp_path, identities=4, clips=2, cast=2, species=("human", "cat")).jobs()
+    played = {(job.identity, job.performance) for job in jobs if job.kind == "video"}
+    by_identity = {name: {p for i, p in played if i == name} for name, _ in played}
+    assert by_identity["human-0000"] == by_identity["human-0001"] == by_identity["cat-0000"]
+    assert not by_identity["human-0000"] & by_identity["human-0002"]
+    assert by_identity["human-0003"] == by_identity["cat-0002"]
+    assert len({p for _, p in played}) == 4
+
+
+def test_exercises_have_names_and_motion_of_their_own(tmp_path: Path) -> None:
+    act, drill = (tiny(tmp_path, acting=acting).jobs()[0] for acting in ("performance", "exercises"))
+    assert act.performance != drill.performance
+    assert act.config_hash != drill.config_hash
+    assert not np.array_equal(act.motion(), drill.motion())
+
+
+def test_options_that_came_later_leave_the_hash_of_finished_files(tmp_path: Path) -> None:
+    assert tiny(tmp_path).jobs()[0].config_hash == "87ad23ddbba40ba0"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cast": 2, "performances": "own"}, "cast says who shares"),
+        ({"acting": "mime"}, "acting must be"),
+        ({"cast": -1}, "cast must be at least 0"),
+    ],
+)
+def test_bad_casts_are_refused(tmp_path: Path, options: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        tiny(tmp_path, **options)

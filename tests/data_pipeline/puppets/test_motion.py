@@ -9,6 +9,7 @@ from data_pipeline.puppets.motion import (
     LOWEST,
     MOTION_NAMES,
     NEUTRAL,
+    sample_exercises,
     sample_performance,
     sample_stills,
 )
@@ -85,3 +86,24 @@ def test_neutral_has_open_eyes_and_nothing_else() -> None:
 def test_impossible_performances_are_refused(frames: int, fps: float, amplitude: str) -> None:
     with pytest.raises(ValueError, match="num_frames"):
         sample_performance(0, frames, fps, amplitude)  # pyright: ignore[reportArgumentType]
+
+
+def test_exercises_show_what_performances_rarely_do() -> None:
+    exercises, performance = sample_exercises(0, 1000), sample_performance(0, 1000)
+    lids, jaw = COLUMN["lid_right"], COLUMN["jaw"]
+    assert (exercises[:, lids] < 0.5).mean() > 0.2 > 2 * (performance[:, lids] < 0.5).mean()
+    assert (exercises[:, jaw] > 0.3).mean() > 0.4 > 2 * (performance[:, jaw] > 0.3).mean()
+    assert ((exercises >= LOWEST) & (exercises <= HIGHEST)).all()
+
+
+def test_exercises_are_smooth_and_a_shorter_one_begins_a_longer_one() -> None:
+    code = sample_exercises(2, 300, 100.0)
+    assert np.abs(np.diff(code[:, :3], axis=0)).max() < 8, "degrees a hundredth of a second"
+    assert np.array_equal(sample_exercises(2, 1)[0], sample_exercises(2, 2)[0])
+
+
+def test_exercises_refuse_what_performances_refuse() -> None:
+    with pytest.raises(ValueError, match="num_frames >= 1"):
+        sample_exercises(0, 0)
+    with pytest.raises(ValueError, match="amplitude"):
+        sample_exercises(0, 5, amplitude="wild")  # pyright: ignore[reportArgumentType]
