@@ -112,6 +112,10 @@ def wing(error: Float[Tensor, "*S"], omega: float = 10.0, epsilon: float = 2.0) 
     return torch.where(size < omega, omega * torch.log1p(size / epsilon), size - constant)
 
 
+SPAN_PX = 4.0
+"""Up to here the error of a span counts by its square."""
+
+
 def landmark_guidance(
     keypoints: Float[Tensor, "B K 3"],
     landmarks: Float[Tensor, "B L 2"],
@@ -146,10 +150,11 @@ def span_guidance(
     spans: Sequence[tuple[Tie, Tie]],
     weight: Float[Tensor, " B"],
 ) -> Float[Tensor, ""]:
-    """Mean over spans of Wing((l_i - l_j) - (x_i - x_j)) in px of a 256 px crop, divided by 128 (ours).
+    """Mean over spans of Huber((l_i - l_j) - (x_i - x_j)) in px of a 256 px crop, divided by 128 (ours).
 
     What opens is a distance of a few pixels: where the face is in the picture cancels, and with it most of the error
-    that `landmark_guidance` is busy with.
+    that `landmark_guidance` is busy with. Huber and not Wing: Wing hardly minds a shut lid among open ones, the error
+    that counts here (docs/log.md).
 
     Args:
         keypoints: in [-1, 1].
@@ -158,7 +163,8 @@ def span_guidance(
         weight: of each row.
     """
     one, other = (_off(keypoints, landmarks, [span[end] for span in spans]) for end in (0, 1))
-    error = wing((one - other) * HALF_SIDE_PX) / HALF_SIDE_PX
+    apart = (one - other) * HALF_SIDE_PX
+    error = F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none", beta=SPAN_PX) / HALF_SIDE_PX
     return row_mean(error.mean(dim=(1, 2)), weight)
 
 

@@ -292,3 +292,7 @@ def test_spans_see_openings_and_not_where_the_face_is():
     found = [losses.span_guidance(points, landmarks, [ties], one).item() for points in (shut, half)]
     assert found[0] > found[1] > 0.01
     assert losses.span_guidance(shut, landmarks, [ties], torch.zeros(1)).item() == 0
+    # Quadratic up to 4 px of 256: a rare shut lid weighs more than the noise of many open ones.
+    near, far = (exact + torch.tensor([[[0, px / 128, 0], [0, 0, 0]]]) for px in (1.0, 2.0))
+    one_px, two_px = (losses.span_guidance(points, landmarks, [ties], one).item() for points in (near, far))
+    assert two_px == pytest.approx(4 * one_px, rel=1e-4)
