@@ -182,7 +182,7 @@ def start_model(config: DictConfig) -> "LivePortrait":
     from dataclasses import replace
 
     from finetune.run import say
-    from finetune.start import prepare_scratch, with_pixels
+    from finetune.start import following, prepare_scratch, with_pixels
     from lp_models import LivePortrait, load_pretrained, resolve_weights
 
     size = build(config.model)
@@ -191,9 +191,15 @@ def start_model(config: DictConfig) -> "LivePortrait":
     folder = resolve_weights(config.weights)
     # Loading gives eval mode; batch statistics must be those of training.
     model = load_pretrained(folder).train()
-    if size.copies_pixels and replace(model.config, copies_pixels=True) == size != model.config:
+    if size.copies_pixels and replace(size, copies_pixels=False, followed_keypoints=()) == model.config:
         say(f"weights={config.weights} paint every pixel; the way for the source's own pixels starts untrained")
         model = with_pixels(model)
+    if (
+        size.followed_keypoints
+        and replace(model.config, followed_keypoints=size.followed_keypoints) == size != model.config
+    ):
+        say(f"weights={config.weights} follow no keypoints; now their pixels do, the generator's hints start untrained")
+        model = following(model, size.followed_keypoints)
     if model.config != size:
         raise ValueError(
             f"weights={config.weights} hold the model {model.config.name!r}, which is not model={size.name}; add "

@@ -67,26 +67,25 @@ class LivePortraitConfig:
     copies_pixels: bool = False
     """Blend what is painted with the source's own pixels, moved by the flow (lp_models/pixels.py). Official: false."""
 
+    followed_keypoints: Sequence[int] = ()
+    """Keypoints that copied pixels follow exactly (lp_models/pull.py). Official: none."""
+
     stitching_hidden: Sequence[int] = (128, 128, 64)
     lip_hidden: Sequence[int] = (128, 128, 64)
     eye_hidden: Sequence[int] = (256, 256, 128, 128, 64)
 
     def __post_init__(self) -> None:
+        if self.motion_px == 0:
+            object.__setattr__(self, "motion_px", self.image_px)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in ("name", "copies_pixels"):
-                continue
-            if field.name == "motion_px" and value == 0:
-                object.__setattr__(self, "motion_px", self.image_px)
-                continue
             if isinstance(value, Sequence) and not isinstance(value, str):
                 # YAML and JSON have lists only; equality and hashing want tuples.
                 object.__setattr__(self, field.name, tuple(value))
-            for number in getattr(self, field.name) if isinstance(value, Sequence) else (value,):
-                if not isinstance(number, int) or number < 1:
-                    raise ValueError(f"model config {self.name!r}: {field.name} is {value}; give 1 or more")
+        self._check_numbers()
         if not isinstance(self.copies_pixels, bool):
             raise ValueError(f"model config {self.name!r}: copies_pixels is {self.copies_pixels!r}; give true or false")
+        self._check_followed()
         self._check_kernels()
         self._check_sides()
         if self.motion_px > self.image_px:
@@ -98,6 +97,24 @@ class LivePortraitConfig:
                 f"model config {self.name!r}: motion_dims {self.motion_dims} and motion_depths {self.motion_depths} "
                 "must name the same two or more stages"
             )
+
+    def _check_numbers(self) -> None:
+        for field in fields(self):
+            if field.name in ("name", "copies_pixels", "followed_keypoints"):
+                continue
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, Sequence) else (value,):
+                if not isinstance(number, int) or number < 1:
+                    raise ValueError(f"model config {self.name!r}: {field.name} is {value}; give 1 or more")
+
+    def _check_followed(self) -> None:
+        followed, name = self.followed_keypoints, f"model config {self.name!r}: followed_keypoints"
+        if any(not isinstance(k, int) or not 0 <= k < self.num_keypoints for k in followed):
+            raise ValueError(f"{name} is {list(followed)}; give numbers from 0 to {self.num_keypoints - 1}")
+        if len(set(followed)) != len(followed):
+            raise ValueError(f"{name} names one twice: {list(followed)}")
+        if followed and not self.copies_pixels:
+            raise ValueError(f"{name} needs copies_pixels=true: only copied pixels can follow")
 
     def _check_kernels(self) -> None:
         for name in ("fusion_kernel", "mask_kernel", "occlusion_kernel"):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from lp_models.config import LivePortraitConfig
 from lp_models.dense_motion import DenseMotion, DenseMotionNetwork
 from lp_models.layers import SameBlock2d
+from lp_models.pull import KeypointPull
 
 
 class Warp(NamedTuple):
@@ -18,8 +19,8 @@ class Warp(NamedTuple):
     features: Float[Tensor, "B F H W"]
     flow: Float[Tensor, "B D H W 3"]
     occlusion: Float[Tensor, "B 1 H W"]
-    shift: Float[Tensor, "B 2 H W"] | None = None
-    """From here to the place in the source picture, x y; None unless the model copies pixels."""
+    shift: Float[Tensor, "B 2 h w"] | None = None
+    """From here to the place in the source picture, x y; None unless the model copies pixels. Of any side."""
 
 
 class WarpingNetwork(nn.Module):
@@ -31,6 +32,7 @@ class WarpingNetwork(nn.Module):
         self.dense_motion_network = DenseMotionNetwork(config)
         self.third = SameBlock2d(flat, config.feature_channels, activation="lrelu")
         self.fourth = nn.Conv2d(config.feature_channels, config.feature_channels, 1)
+        self.pull = KeypointPull(config) if config.followed_keypoints else None
 
     def forward(
         self,
@@ -43,9 +45,9 @@ class WarpingNetwork(nn.Module):
         with torch.autocast(volume.device.type, enabled=False):
             moved = F.grid_sample(volume.float(), motion.flow, align_corners=False)
         features = self.fourth(self.third(moved.flatten(1, 2)))
-        return Warp(
-            features=features * motion.occlusion.to(features.dtype),
-            flow=motion.flow,
-            occlusion=motion.occlusion,
-            shift=motion.shift,
-        )
+        features = features * motion.occlusion.to(features.dtype)
+        shift = motion.shift
+        if self.pull is not None and shift is not None:
+            pulled = self.pull(shift, kp_source, kp_driving)
+            shift, features = pulled.shift, features + pulled.features
+        return Warp(features=features, flow=motion.flow, occlusion=motion.occlusion, shift=shift)

@@ -8,6 +8,7 @@
 - the volume is sampled by weighted sums of rows.
 """
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -153,6 +154,7 @@ class FastWarping(nn.Module):
         weight = weight.unflatten(1, (-1, depth)).transpose(1, 2).flatten(1, 2)
         self.third = ReadyConv(weight, bias, dtype=sensitive, activation="leaky_relu", slope=LEAKY_SLOPE)
         self.fourth = ReadyConv(network.fourth.weight, network.fourth.bias, dtype=sensitive)
+        self.pull = copy.deepcopy(network.pull)
 
     def prepare(
         self,
@@ -177,9 +179,12 @@ class FastWarping(nn.Module):
         # The mask sums to one, so the mean of (grid + offset) is the grid plus the mean offset.
         moves = torch.einsum("bndhw,bni->bdhwi", mask, offsets)
         flow = moves + grid
-        features = self.fourth(self.third(sampled(source, flow)))
+        features = self.fourth(self.third(sampled(source, flow))).float() * occlusion
         shift = None if depths is None else surface_shift(moves, depths)
-        return Warp(features=features.float() * occlusion, flow=flow, occlusion=occlusion, shift=shift)
+        if self.pull is not None and shift is not None:
+            pulled = self.pull(shift, source.keypoints, kp_driving)
+            shift, features = pulled.shift, features + pulled.features
+        return Warp(features=features, flow=flow, occlusion=occlusion, shift=shift)
 
     def _scores(
         self, source: WarpSource, grid: Tensor, offsets: Tensor, kp_driving: Tensor

@@ -1,6 +1,6 @@
 import torch
 
-from finetune.start import FIRST_SHARE, prepare_scratch, with_pixels
+from finetune.start import FIRST_SHARE, following, prepare_scratch, with_pixels
 from lp_models import LivePortrait, LivePortraitConfig
 
 
@@ -27,3 +27,18 @@ def test_a_base_that_learns_to_copy_pixels_starts_as_it_was() -> None:
         share = torch.tensor(FIRST_SHARE).sigmoid()
         target = torch.nn.functional.interpolate(image, size=after.shape[-2:], mode="bilinear", align_corners=False)
     torch.testing.assert_close(after, before + share * (target - before), atol=1e-4, rtol=0)
+
+
+def test_a_base_whose_pixels_start_to_follow_keeps_every_weight() -> None:
+    torch.manual_seed(0)
+    model = with_pixels(LivePortrait(LivePortraitConfig.named("tiny")).eval())
+    follower = following(model, [11, 13])
+    assert follower.config.followed_keypoints == (11, 13)
+    new = follower.state_dict()
+    assert all(torch.equal(value, new[name]) for name, value in model.state_dict().items())
+    assert {name for name in new if name not in model.state_dict()} == {
+        "warping.pull.show.weight", "warping.pull.show.bias",
+    }  # fmt: skip
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(follower(image, image), model(image, image), atol=1e-5, rtol=0)

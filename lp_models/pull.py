@@ -1,0 +1,95 @@
+"""Where the coarse flow misses a keypoint -> a fine shift that takes the pixels there, and a hint for the generator.
+
+Not upstream's. A narrow model's flow has few cells (32 x 32 for a picture of 256 px): an eye is one cell high, and no
+such flow can shut it. Some keypoints have places of their own in the picture (lids, lips, nose: what guidance ties to
+landmarks); around each, pixels are pulled to exactly where it goes, by inverse-distance weights (Shepard 1968).
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lp_models.config import LivePortraitConfig
+
+FINER = 4
+"""Cells of the fine shift for each of the flow, on each side."""
+REACH = 0.2
+"""Distance, in units of the frame from -1 to 1, at which half of the pull is left."""
+NEAR = 0.01
+"""Within this distance all pixels move alike."""
+POWER = 3.0
+"""Of the inverse squared distance: the higher, the more the nearest keypoint decides. Lids meet, so it must be high."""
+WIDTH = 0.06
+"""Of the Gaussians that show the generator where keypoints are."""
+
+
+class Pulled(NamedTuple):
+    """What keypoints add to a coarse warp."""
+
+    shift: Float[Tensor, "B 2 H4 W4"]
+    """From here to the place in the source picture, x y."""
+    features: Float[Tensor, "B F H W"]
+
+
+class KeypointPull(nn.Module):
+    """Makes some keypoints' motion exact in the picture."""
+
+    def __init__(self, config: LivePortraitConfig) -> None:
+        super().__init__()
+        self.chosen = list(config.followed_keypoints)
+        self.show = nn.Conv2d(len(self.chosen) + 2, config.feature_channels, 1)
+        # A trained model that is given this layer paints as before at first.
+        for parameter in self.show.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(
+        self,
+        shift: Float[Tensor, "B 2 H W"],
+        kp_source: Float[Tensor, "B K 3"],
+        kp_driving: Float[Tensor, "B K 3"],
+    ) -> Pulled:
+        """The coarse shift and both keypoint sets -> the fine shift and an addition to the warped features."""
+        H, W = shift.shape[-2:]
+        with torch.autocast(shift.device.type, enabled=False):
+            coarse = shift.float()
+            goal = kp_driving[:, self.chosen, :2].float()
+            wanted = kp_source[:, self.chosen, :2].float() - goal
+            there = F.grid_sample(coarse, goal[:, :, None], padding_mode="border", align_corners=False)[..., 0].mT
+            pull = spread(wanted - there, goal, FINER * H, FINER * W)
+            fine = F.interpolate(coarse, scale_factor=FINER, mode="bilinear", align_corners=False) + pull
+            evidence = torch.cat((bumps(goal, H, W), F.avg_pool2d(pull, FINER) / REACH), dim=1)
+        return Pulled(shift=fine, features=self.show(evidence))
+
+
+def centres(side: int, like: Tensor) -> Float[Tensor, " side"]:
+    """Of the cells along one axis, in units of the frame."""
+    return (2 * torch.arange(side, device=like.device, dtype=like.dtype) + 1) / side - 1
+
+
+def spread(
+    values: Float[Tensor, "B K 2"], places: Float[Tensor, "B K 2"], height: int, width: int
+) -> Float[Tensor, "B 2 H W"]:
+    """Values at scattered places -> a map that has them there and is zero far away.
+
+    The weight of each is (d^2 + NEAR^2)^-POWER, as a share of all and of one zero at the distance REACH.
+    """
+    dx = centres(width, places) - places[..., :1]
+    dy = centres(height, places) - places[..., 1:]
+    distance2 = dy.square()[..., None] + dx.square()[:, :, None]  # B K H W
+    weight = (REACH**2 + NEAR**2) / (distance2 + NEAR**2)
+    weight = weight**POWER
+    total = 1 + weight.sum(dim=1, keepdim=True)
+    return torch.einsum("bkhw,bkc->bchw", weight, values) / total
+
+
+def bumps(places: Float[Tensor, "B K 2"], height: int, width: int) -> Float[Tensor, "B K H W"]:
+    """A Gaussian around each place."""
+
+    def along(centre: Tensor, place: Tensor) -> Tensor:
+        return torch.exp(-0.5 * ((centre - place) / WIDTH).square())
+
+    gx, gy = along(centres(width, places), places[..., :1]), along(centres(height, places), places[..., 1:])
+    return gy[..., None] * gx[:, :, None]
