@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from finetune.adversary import Judges, Views
 from finetune.announcement import lines
 from finetune.discriminator import PatchDiscriminator
+from finetune.divisors import divisors, judges_total, mean_of_processes, weighted, world_size
 from finetune.forward import Forward, fit, forward_pass
 from finetune.guard import Drift, FrozenMotion, motion_drift
 from finetune.lora import Lora
@@ -22,6 +24,7 @@ from finetune.perceptual import FeatureNet
 from finetune.quick_networks import quicken
 from finetune.recipe import Precision, Recipe
 from finetune.recompute import recompute
+from finetune.strategies import held_back
 from finetune.teachers.panel import TeacherFiles
 from lp_models import LivePortrait
 
@@ -73,6 +76,7 @@ class BaseModule(Recipe):
         self.guard = FrozenMotion(model.motion) if objective.weight("guard") else None
         self.lora = None if lora is None else lora.build(model)
         self._open: Stage | None = None
+        self._divisors: dict[str, float] = {}
         # Before the networks are wrapped: the same sums in another order.
         quicken(self)
         recompute(model, recompute_modules)
@@ -156,26 +160,45 @@ class BaseModule(Recipe):
         """Backward passes of all parts of a batch: the terms, their weighted total, and what the judges will see.
 
         A term of a part counts by the part's share of the rows that the term is a mean over, so that the sum is the
-        whole batch's. (Batch statistics are those of each part, and the spline warps are drawn for each.)
+        whole batch's. (Batch statistics are those of each part, and the spline warps are drawn for each.) Among several
+        processes gradients are those of the mean over the rows of all; what is returned is about this process' rows.
         """
         found: dict[str, Tensor] = {}
         views: list[Views] = []
-        taught = self.teachers is not None and self.teachers.pose is not None
-        whole = self.objective.counts(batch, taught) if self.accumulate > 1 else {}
+        is_whole = self.accumulate == 1 and world_size() == 1
+        whole = {} if is_whole else divisors(self.objective, batch, self.teachers)
+        self._divisors = mean_of_processes(whole, self.device)
         for index, part in enumerate(micro_batches(batch, self.accumulate)):
             out, terms, seen = self._pass(part, adversarial, index)
+            told = terms
             if whole:
-                own = self.objective.counts(part, taught)
-                terms = {name: value * (own[name] / max(whole[name], 1e-6)) for name, value in terms.items()}
+                own = divisors(self.objective, part, self.teachers)
+                told, terms = weighted(terms, own, whole), weighted(terms, own, self._divisors)
             total = self.objective.total(terms)
             if not bool(total.detach().isfinite()):
                 self.check({**({} if out.image is None else {"frame": out.image}), **terms, "total": total})
-            if total.requires_grad:
-                self.manual_backward(total)
+            self._backward(
+                total, [out.own] if out.image is None else [out.own, out.image], index + 1 == self.accumulate
+            )
             views.append({region: (fake.detach(), real) for region, (fake, real) in seen.items()})
-            for name, value in {**terms, "total": total}.items():
+            for name, value in {**told, "total": total if told is terms else self.objective.total(told)}.items():
                 found[name] = found[name] + value.detach() if name in found else value.detach()
         return found, views
+
+    def _backward(self, total: Tensor, reach: Sequence[Tensor], is_last: bool) -> None:
+        """The backward pass of one part of a step; processes average their gradients at the last one.
+
+        Args:
+            total: what is minimised; without a gradient where no row of the part has a term.
+            reach: what depends on the parameters that learn. A process without such a row takes part all the same,
+                with gradients of zero: the others would wait for it.
+            is_last: of the parts.
+        """
+        if world_size() > 1 and not total.requires_grad:
+            total = torch.stack([0 * value.float().sum() for value in reach]).sum()
+        if total.requires_grad:
+            with nullcontext() if is_last or world_size() == 1 else held_back(self.trainer.strategy):
+                self.manual_backward(total)
 
     def open(self, stage: Stage) -> None:
         """Let the stage's modules learn; the others keep their weights and their batch statistics."""
@@ -236,15 +259,16 @@ class BaseModule(Recipe):
             group["lr"] = rate
         opt.zero_grad()
         found: dict[str, Tensor] = {}
-        for view in views:
+        reach = [next(net.parameters()) for _, net in self.judges.named()]
+        for index, view in enumerate(views):
             with self.autocast():
                 terms = self.judges.discriminator_terms(view)
             if self.judges.wants_penalty(self.step):
                 terms |= self.judges.penalties(view)
-            total = torch.stack(list(terms.values())).sum() / len(views)
+            total = judges_total(terms, view, self._divisors)
             if not bool(total.detach().isfinite()):
                 self.check(terms)
-            self.manual_backward(total)
+            self._backward(total, reach, index + 1 == len(views))
             for name, value in terms.items():
                 found[name] = found.get(name, torch.zeros(())).to(value.device) + value.detach() / len(views)
         for _, net in self.judges.named():

@@ -4,6 +4,7 @@ Appearance, motion, warping and generator are frozen (LivePortrait 3.3); only th
 cross-identity and cross-species pairs. Openings are measured on the output by a ruler that is trained beforehand.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from finetune.divisors import mean_of_processes, weighted, world_size
 from finetune.drivers import HUMAN, Drawn, Driving, draw_drivers, driven_keypoints, rows
 from finetune.landmarks import OpeningRuler, load_ruler
 from finetune.lessons import joined, lesson_loss, lessons_of
@@ -103,11 +105,11 @@ class StitchingModule(Recipe):
         else:
             own_steps = max(1, self.max_steps - self.ruler_steps)
             lr = self.optimiser.set_rates(networks.optimizer, self.step - self.ruler_steps, own_steps)
-            terms = self.terms(batch)
-            total = torch.stack([self.objective.weights.get(name, 0.0) * value for name, value in terms.items()]).sum()
+            terms, asked = self._pass(batch)
+            total = self._total(terms)
             self.check({**terms, "total": total})
             networks.zero_grad()
-            self.manual_backward(total)
+            self.manual_backward(self._total(self._shared(terms, asked)) if world_size() > 1 else total)
             norm = self.clip(self.model.stitching)
             networks.step()
             terms |= {"total": total, "grad_norm": norm, "lr": torch.tensor(lr)}
@@ -115,6 +117,15 @@ class StitchingModule(Recipe):
         if self.ema is not None:
             self.ema.update(self.model, max(0, self.step - self.ruler_steps))
         self.last_terms = {name: value.detach() for name, value in terms.items()}
+
+    def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([self.objective.weights.get(name, 0.0) * value for name, value in terms.items()]).sum()
+
+    def _shared(self, terms: Mapping[str, Tensor], asked: Asked) -> dict[str, Tensor]:
+        """Terms as they count beside those of other processes: some are means over the rows that set eyes or lips."""
+        eyes, lips, num = float(asked.sets_eyes.sum()), float(asked.sets_lips.sum()), float(len(asked.sets_eyes))
+        own = {name: {"eyes": eyes, "lips": lips}.get(name.split("_")[0], num) for name in terms}
+        return weighted(terms, own, mean_of_processes(own, self.device))
 
     def _frozen_statistics(self) -> None:
         """Frozen networks keep their batch statistics too."""
@@ -128,7 +139,10 @@ class StitchingModule(Recipe):
         loss = lesson_loss(self.ruler, given, self._draw())
         self.check({"ruler": loss})
         opt.zero_grad()
-        self.manual_backward(loss)
+        # Processes see other numbers of rows with truth.
+        own = {"ruler": float(given.weight.sum())} if world_size() > 1 else {}
+        everyone = mean_of_processes(own, self.device)
+        self.manual_backward(weighted({"ruler": loss}, own, everyone)["ruler"] if own else loss)
         self.clip(self.ruler)
         opt.step()
         return {"ruler": loss}
@@ -155,6 +169,10 @@ class StitchingModule(Recipe):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """All terms, unweighted: two passes without gradient (undriven, driven), two with it (stitched, retargeted)."""
+        return self._pass(batch)[0]
+
+    def _pass(self, batch: Batch) -> tuple[dict[str, Tensor], Asked]:
+        """The terms, and what was asked of each row."""
         self.ruler.requires_grad_(False)
         draw = self._draw()
         drawn = draw_drivers(batch.species, self.driving, draw)
@@ -179,7 +197,7 @@ class StitchingModule(Recipe):
                 self.model.drive(twice, from_source, torch.cat((stitched, retargeted)), pictures).float().chunk(2)
             )
         found = stitch_terms(self.objective, batch, kept, moved, held, stitched - driven)
-        return found | retarget_terms(self.ruler, batch, kept, opened, asked, eyes, lips)
+        return found | retarget_terms(self.ruler, batch, kept, opened, asked, eyes, lips), asked
 
     @torch.no_grad()
     def _ask(self, batch: Batch, draw: torch.Generator) -> Asked:

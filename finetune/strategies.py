@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+    from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +96,15 @@ def num_processes(options: Mapping[str, Any]) -> int:
     else:
         count = devices if isinstance(devices, int) else len(devices)
     return max(1, count) * int(options.get("num_nodes", 1))
+
+
+def held_back(strategy: "Strategy") -> AbstractContextManager[None]:
+    """Backward passes within it leave their gradients on this process; DDP averages them at the next one outside.
+
+    FSDP averages at each pass: gradients that wait would have to be whole, and dividing them is what it is for.
+    """
+    from contextlib import nullcontext
+
+    from lightning.pytorch.strategies import ParallelStrategy
+
+    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()

@@ -18,7 +18,7 @@ from finetune.datamodule import PairData, Steps
 from finetune.micro_batches import rows
 from finetune.pairs import Batch, Mixture
 from finetune.probes import Probe
-from finetune.recipe import TrainingDivergedError
+from finetune.recipe import Recipe, TrainingDivergedError
 from finetune.run import Schedule, run
 from finetune.strategies import Several, trainer_options
 from lp_models import load_pretrained
@@ -92,7 +92,7 @@ def without_batch_statistics(trained: BaseModule) -> BaseModule:
 
 
 def train(
-    shards: Path, out: Path, steps: int, trained: BaseModule, data: PairData, curve: Curve, kind: str = "ddp",
+    shards: Path, out: Path, steps: int, trained: Recipe, data: PairData, curve: Curve, kind: str = "ddp",
     timeout_s: int = 60,
 ) -> list[float]:  # fmt: skip
     options, _ = trainer_options({"accelerator": "cpu", "strategy": Several(kind=kind, timeout_s=timeout_s)})
