@@ -12,7 +12,7 @@ from evaluation.methods import unique_names
 from evaluation.metrics.catalog import METRICS
 from evaluation.pair_store import PLACES
 from evaluation.results import COPY, Evaluation
-from evaluation.rows import PairRow
+from evaluation.rows import Failure, PairRow
 from evaluation.stored import read_evaluation
 
 NOT_NETWORKS = ("baseline", "external")
@@ -55,12 +55,8 @@ def compare_runs(folders: Sequence[Path], out: Path, *, num_videos: int = 4, num
         rows=[replace(row, method=label) for label, i, name in order for row in _rows(runs[i], name, shared)],
         methods={label: runs[i].methods[name] for label, i, name in order},
         not_measured=missing,
-        about=_about(folders, runs, len(shared)),
-        failures=[
-            replace(failure, method=labels[i].get(failure.method, failure.method))
-            for i, run in enumerate(runs)
-            for failure in run.failures
-        ],
+        about=_about(folders, runs, len(shared)) | _notes(folders, runs, labels),
+        failures=_failures(runs, labels),
         set_values={label: runs[i].set_values.get(name, {}) for label, i, name in order} if is_whole else {},
         reference=labels[0][runs[0].in_question],
     )
@@ -124,11 +120,39 @@ def _not_measured(runs: Sequence[Evaluation]) -> dict[str, str]:
 
 
 def _about(folders: Sequence[Path], runs: Sequence[Evaluation], num_shared: int) -> dict[str, Any]:
-    about: dict[str, Any] = {"pairs": f"{num_shared} that all runs share"}
+    about: dict[str, Any] = {"runs": len(runs), "pairs": f"{num_shared} that all runs share"}
     for folder, run in zip(folders, runs, strict=True):
         facts = {name: value for name, value in run.about.items() if name not in ("config", "says")}
         about[str(folder)] = {"pairs": run.num_pairs, **facts}
     return about
+
+
+def _notes(
+    folders: Sequence[Path], runs: Sequence[Evaluation], labels: Sequence[dict[str, str]]
+) -> dict[str, list[str]]:
+    """What a reader would wonder about: networks that are the same in two runs are one column."""
+    first: dict[str, Path] = {}
+    notes = []
+    for folder, run, names in zip(folders, runs, labels, strict=True):
+        for name, about in run.methods.items():
+            if about.get("kind") in NOT_NETWORKS:
+                continue
+            before = first.setdefault(names[name], folder)
+            if before is not folder:
+                notes.append(
+                    f"“{name}” of {folder} has the same weights and options as in {before}: it is one column here."
+                )
+    return {"notes": notes} if notes else {}
+
+
+def _failures(runs: Sequence[Evaluation], labels: Sequence[dict[str, str]]) -> list[Failure]:
+    """Of all runs; what failed in several for one reason is told once."""
+    found = [
+        replace(failure, method=labels[i].get(failure.method, failure.method))
+        for i, run in enumerate(runs)
+        for failure in run.failures
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _footage(

@@ -12,6 +12,7 @@ from evaluation.examples import make_examples, write_index
 from evaluation.methods import Method
 from evaluation.metrics.identity import GalleryRank
 from evaluation.metrics.suite import MetricSuite, SetMeasure
+from evaluation.pair_features import PairFeatures
 from evaluation.pair_pool import Build, outcomes
 from evaluation.pair_store import PairStore
 from evaluation.pair_work import Bench, Outcome
@@ -21,8 +22,8 @@ from evaluation.rows import Failure, PairRow, write_curves, write_failures, writ
 
 STORE = ".pairs"
 """Folder of finished pairs inside of `out`."""
-Collected = tuple[str, Mapping[str, np.ndarray]]
-"""A pair and what it contributes to a measure of the whole set."""
+Collected = dict[str, dict[str, PairFeatures]]
+"""Method -> measure of the whole set -> what each pair contributes to it."""
 __all__ = [
     "Bench", "Evaluation", "PairRow", "RunOptions", "evaluate", "measure", "write_evaluation", "write_rows",
     "write_summary",
@@ -88,7 +89,7 @@ def measure(
     rows: list[PairRow] = []
     failures: list[Failure] = []
     keys: dict[str, dict[str, str]] = {}
-    collected: dict[str, dict[str, list[Collected]]] = {name: {} for name in names}
+    collected: Collected = {name: {} for name in names}
     num_reused = 0
     found = outcomes(pairs, bench, store, options.workers, options.build)
     for pair, outcome in zip(pairs, track(found, len(pairs), "evaluating", "pairs"), strict=True):
@@ -96,7 +97,7 @@ def measure(
         failures += outcome.failures
         keys[pair.pair_id] = outcome.keys
         num_reused += outcome.num_reused
-        _collect(collected, pair, outcome)
+        _collect(collected, pair, outcome, store)
     if not rows:
         raise ValueError(f"no pair could be measured; the first reason: {failures[0].reason}")
     result = Evaluation(
@@ -135,14 +136,15 @@ def write_evaluation(out: Path, result: Evaluation) -> list[Path]:
     return [*written, out / "summary.json"]
 
 
-def _collect(collected: dict[str, dict[str, list[Collected]]], pair: Pair, outcome: Outcome) -> None:
+def _collect(collected: Collected, pair: Pair, outcome: Outcome, store: PairStore | None) -> None:
     for method, measures in outcome.features.items():
-        for measure_name, arrays in measures.items():
-            collected[method].setdefault(measure_name, []).append((pair.pair_id, arrays))
+        for name, arrays in measures.items():
+            found = collected[method].setdefault(name, PairFeatures(name, store))
+            found.add(pair.pair_id, outcome.keys[method], arrays)
 
 
 def _set_values(
-    measures: Sequence[SetMeasure], collected: dict[str, list[Collected]], pairs: Sequence[Pair]
+    measures: Sequence[SetMeasure], collected: Mapping[str, PairFeatures], pairs: Sequence[Pair]
 ) -> dict[str, float]:
     who = {pair.pair_id: str(pair.facts.get("source_identity") or pair.pair_id) for pair in pairs}
     values: dict[str, float] = {}

@@ -64,13 +64,30 @@ class PairStore:
             features: dict[str, dict[str, np.ndarray]] = {}
             if facts.pop("has_features"):
                 self._fetch(key, ".npz")
-                with np.load(io.BytesIO((self.folder / f"{key}.npz").read_bytes()), allow_pickle=False) as stored:
+                with self._arrays(key) as stored:
                     for name in stored.files:
                         measure, _, array = name.partition("/")
                         features.setdefault(measure, {})[array] = stored[name]
         except (OSError, ValueError, KeyError, TypeError):  # damaged from outside: measured again and replaced
             return None
         return Finished(facts, features)
+
+    def features(self, key: str, measure: str) -> dict[str, np.ndarray]:
+        """What an entry that was read or kept before contributes to a measure of the whole set.
+
+        Raises:
+            ValueError: the file was damaged or removed since.
+        """
+        mine = f"{measure}/"
+        try:
+            with self._arrays(key) as stored:
+                return {name[len(mine) :]: stored[name] for name in stored.files if name.startswith(mine)}
+        except (OSError, ValueError, KeyError) as error:
+            path = self.folder / f"{key}.npz"
+            raise ValueError(f"{path} changed while the run was going ({error}); run the same command again") from error
+
+    def _arrays(self, key: str) -> np.lib.npyio.NpzFile:
+        return np.load(io.BytesIO((self.folder / f"{key}.npz").read_bytes()), allow_pickle=False)
 
     def keep(self, key: str, finished: Finished) -> None:
         """Write an entry.

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from data_pipeline.puppets.identity import sample_identity
 from data_pipeline.puppets.render import render
 from data_pipeline.records import Species
 from data_pipeline.shards import write_text
+from data_pipeline.typed_options import read_options
 from evaluation.metrics.signals import roll_of_square_deg
 from evaluation.pair_folder import PAIRS_FILE, TRUTH, entry_of, pairs_text, write_arrays, write_pair
 from evaluation.puppet_levels import KINDS, Kind, level_motion, level_pictures
@@ -249,21 +250,31 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What the command makes; the fields are its options.
+
+    Raises:
+        ValueError: an option is unknown or out of range.
+    """
+
+    out: str
+    """The folder."""
+    size: str = "quick"
+    workers: int = 2
+    """Processes."""
+
+    def __post_init__(self) -> None:
+        if self.size not in get_args(Size):
+            raise ValueError(f"size={self.size} is unknown; choose {' or '.join(get_args(Size))}")
+        if self.workers < 1:
+            raise ValueError(f"workers={self.workers} is out of range; give 1 or more")
+
+
 def main(arguments: Sequence[str]) -> None:
-    """`out=DIR` and, if wanted, `size=quick|full workers=N`."""
-    options = {"size": "quick", "workers": "2"}
-    for argument in arguments:
-        name, sign, value = argument.partition("=")
-        if not sign or name not in ("out", "size", "workers"):
-            raise ValueError(
-                f"{argument!r} is no option of the puppet benchmark; give out=DIR size=quick|full workers=2"
-            )
-        options[name] = value
-    if "out" not in options:
-        raise ValueError("the option out is required; give out=DIR, the folder of the benchmark")
-    if options["size"] not in ("quick", "full") or not options["workers"].isdigit():
-        raise ValueError(f"size={options['size']} workers={options['workers']}: give size=quick or full, and a number")
-    path = make(Path(options["out"]), "full" if options["size"] == "full" else "quick", int(options["workers"]))
+    """Make what the words `out=DIR size=quick|full workers=N` order."""
+    order = read_options(Order, arguments, "evaluation.puppet_benchmark")
+    path = make(Path(order.out), "full" if order.size == "full" else "quick", order.workers)
     sys.stdout.write(
         f"made {path}\nnext: put predictions at {path.parent}/METHOD/<id>.mp4 and run lp-evaluate "
         f"protocol=puppet_benchmark data={path.parent} methods.external={path.parent} weights=starter out=…\n"

@@ -10,6 +10,7 @@ from data_pipeline.records import Species
 from evaluation.metrics.faces import Detector, aligned, located, spread
 from evaluation.metrics.identity import Embedder
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.recent import Recent
 from evaluation.protocols.pairs import PairFrames
 
 ExpertName = Literal["aed", "apd", "gaze_mae"]
@@ -55,7 +56,7 @@ class ExpertDistance:
         self.name: ExpertName = name
         self.networks = dict(networks)
         self.detector = detector
-        self._driver: tuple[PairFrames, list[np.ndarray | None]] | None = None
+        self._recent = Recent[list[np.ndarray | None]]()
 
     def missing(self) -> dict[str, str]:
         """It, when there is no network for any species."""
@@ -67,14 +68,16 @@ class ExpertDistance:
         if pair.species not in self.networks or pair.driver_species not in self.networks:
             return {}
         positions = spread(len(result), MAX_FRAMES)
-        if self._driver is None or self._driver[0] is not pair:
-            known = None if pair.driving_points is None else pair.driving_points[positions]
-            self._driver = (pair, self._vectors(pair.driving[positions], pair.driver_species, known))
+        driving, known = pair.driving[positions], pair.driving_points
+        known = None if known is None else known[positions]
+        wanted = self._recent.of(
+            lambda: self._vectors(driving, pair.driver_species, known), driving, pair.driver_species, known
+        )
         points = None
         if self.detector is None and pair.truth is not None and pair.truth.points is not None:
             points = pair.truth.points[positions]
         made = self._vectors(result[positions], pair.species, points)
-        both = [(a, b) for a, b in zip(made, self._driver[1], strict=True) if a is not None and b is not None]
+        both = [(a, b) for a, b in zip(made, wanted, strict=True) if a is not None and b is not None]
         if not both:
             return {}
         distance = angle_deg if self.name == "gaze_mae" else mean_l1

@@ -9,13 +9,16 @@ from jaxtyping import Float, Float32, Float64, UInt8
 from evaluation.metrics.faces import spread
 from evaluation.metrics.look import PICTURE_WEIGHTS, LookFeatures
 from evaluation.metrics.metric import STAND_IN, Metric
+from evaluation.metrics.recent import Recent
 from evaluation.protocols.pairs import PairFrames
 
 MAX_FRAMES = 8
 """Frames of a pair that are taken, evenly over the clip."""
-MAX_ROWS = 4000
-"""Most frames of a method that are compared: bounds the time; more are thinned out evenly."""
+MAX_PAIRS = 500
+"""Pairs of a method that are compared, evenly over all: bounds time and memory."""
 KERNEL_DEGREE = 3
+KERNEL_ROWS = 256
+"""Rows whose kernels with all others are held at once."""
 _NEEDS = "no feature network given (Inception, DINOv2, ...)"
 _SETS = (
     f"{MAX_FRAMES} frames of each pair, evenly over the clip, against as many true frames (without a truth: against "
@@ -67,7 +70,7 @@ class FeatureDistance:
         self.network = network
         self.suffix = STAND_IN if is_stand_in else ""
         self.name = f"feature_distance{self.suffix}"
-        self._real: tuple[PairFrames, np.ndarray] | None = None
+        self._recent = Recent[np.ndarray]()
 
     def missing(self) -> dict[str, str]:
         """Both, without a network."""
@@ -75,19 +78,19 @@ class FeatureDistance:
 
     def features(self, pair: PairFrames, result: UInt8[np.ndarray, "T S S 3"]) -> dict[str, np.ndarray]:
         """Vectors of some made and some real frames."""
-        if self.network is None:
+        network = self.network
+        if network is None:
             return {}
         positions = spread(len(result), MAX_FRAMES)
-        if self._real is None or self._real[0] is not pair:
-            real = pair.source[None] if pair.truth is None else pair.truth.frames[positions]
-            self._real = (pair, self.network(real))
-        return {"made": self.network(result[positions]), "real": self._real[1]}
+        real = pair.source[None] if pair.truth is None else pair.truth.frames[positions]
+        return {"made": network(result[positions]), "real": self._recent.of(lambda: network(real), real)}
 
     def values(self, collected: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> dict[str, float]:
-        """Both distances over all pairs; absent with fewer than two frames on either side."""
+        """Both distances over the pairs; absent with fewer than two frames on either side."""
         if not collected:
             return {}
-        made, real = (thinned(np.concatenate([found[side] for _, found in collected])) for side in ("made", "real"))
+        chosen = [collected[i][1] for i in spread(len(collected), MAX_PAIRS)]
+        made, real = (np.concatenate([found[side] for found in chosen]) for side in ("made", "real"))
         if min(len(made), len(real)) < 2:
             return {}
         distance = frechet_distance(moments(made), moments(real))
@@ -104,11 +107,6 @@ class Moments(NamedTuple):
 def stand_in_distance() -> FeatureDistance:
     """FID and KID of the offline descriptor."""
     return FeatureDistance(LookFeatures(PICTURE_WEIGHTS), is_stand_in=True)
-
-
-def thinned(rows: Float32[np.ndarray, "N D"]) -> Float32[np.ndarray, "M D"]:
-    """At most MAX_ROWS rows, evenly over all."""
-    return rows if len(rows) <= MAX_ROWS else rows[spread(len(rows), MAX_ROWS)]
 
 
 def moments(rows: Float[np.ndarray, "N D"]) -> Moments:
@@ -134,11 +132,17 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 def kernel_distance(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"]) -> float:
     """Unbiased squared MMD with the kernel (xy / D + 1)^3, over all rows at once."""
     x, y = a.astype(np.float64), b.astype(np.float64)
-    inside_x, inside_y, across = (_kernel(p, q) for p, q in ((x, x), (y, y), (x, y)))
-    own_x = (inside_x.sum() - np.trace(inside_x)) / (len(x) * (len(x) - 1))
-    own_y = (inside_y.sum() - np.trace(inside_y)) / (len(y) * (len(y) - 1))
-    return float(own_x + own_y - 2 * across.mean())
+    own_x, own_y = (
+        (_kernel_sum(rows, rows) - _kernel_of_itself(rows)) / (len(rows) * (len(rows) - 1)) for rows in (x, y)
+    )
+    return own_x + own_y - 2 * _kernel_sum(x, y) / (len(x) * len(y))
 
 
-def _kernel(x: Float64[np.ndarray, "N D"], y: Float64[np.ndarray, "M D"]) -> Float64[np.ndarray, "N M"]:
-    return (x @ y.T / x.shape[1] + 1) ** KERNEL_DEGREE
+def _kernel_sum(x: Float64[np.ndarray, "N D"], y: Float64[np.ndarray, "M D"]) -> float:
+    """Over all couples of rows; memory holds those of a few."""
+    parts = (x[start : start + KERNEL_ROWS] @ y.T for start in range(0, len(x), KERNEL_ROWS))
+    return sum(float(((part / x.shape[1] + 1) ** KERNEL_DEGREE).sum()) for part in parts)
+
+
+def _kernel_of_itself(x: Float64[np.ndarray, "N D"]) -> float:
+    return float((((x * x).sum(axis=1) / x.shape[1] + 1) ** KERNEL_DEGREE).sum())

@@ -10,6 +10,7 @@ from data_pipeline.records import SPECIES, Species
 from evaluation.metrics.faces import Detector, aligned, located, spread
 from evaluation.metrics.look import IDENTITY_WEIGHTS, LookFeatures
 from evaluation.metrics.metric import STAND_IN, Metric
+from evaluation.metrics.recent import Recent
 from evaluation.protocols.pairs import PairFrames
 
 MAX_FRAMES = 8
@@ -93,41 +94,30 @@ class IdentityReader:
         self.networks = dict(networks)
         self.detector = detector
         self.suffix = STAND_IN if is_stand_in else ""
-        # Several measures ask about one result in a row, and several methods about one pair.
-        self._last: tuple[np.ndarray, Identities | None] | None = None
-        self._known: tuple[PairFrames, np.ndarray | None, np.ndarray | None] | None = None
+        # Several measures ask about one result in a row, and several methods about one source and one truth.
+        self._recent = Recent[np.ndarray]()
 
     def __call__(self, result: UInt8[np.ndarray, "T S S 3"], pair: PairFrames) -> Identities | None:
         """Embeddings of result, source and truth; None without a network for the species or a head in the source."""
-        if self._last is None or self._last[0] is not result or self._known is None or self._known[0] is not pair:
-            self._last = (result, self._read(result, pair))
-        return self._last[1]
-
-    def _read(self, result: np.ndarray, pair: PairFrames) -> Identities | None:
-        if self._known is None or self._known[0] is not pair:
-            self._known = (pair, *self._of_pair(pair))
-        _, source, true = self._known
-        if source is None:
-            return None
-        positions = spread(len(result), MAX_FRAMES)
-        known = None if self.detector else _points(pair, positions)
-        return Identities(self._embedded(result[positions], pair.species, known), source, true)
-
-    def _of_pair(self, pair: PairFrames) -> tuple[np.ndarray | None, np.ndarray | None]:
         if pair.species not in self.networks:
-            return None, None
-        first = None if pair.source_points is None else [pair.source_points]
+            return None
+        first = None if pair.source_points is None else pair.source_points[None]
         source = self._embedded(pair.source[None], pair.species, first)[0]
         if not source.any():
-            return None, None
-        if pair.truth is None:
-            return source, None
-        positions = spread(len(pair.truth.frames), MAX_FRAMES)
-        return source, self._embedded(pair.truth.frames[positions], pair.species, _points(pair, positions))
+            return None
+        positions = spread(len(result), MAX_FRAMES)
+        known, true = _points(pair, positions), None
+        if pair.truth is not None:
+            true = self._embedded(pair.truth.frames[positions], pair.species, known)
+        made = self._embedded(result[positions], pair.species, None if self.detector else known)
+        return Identities(made, source, true)
 
-    def _embedded(self, frames: np.ndarray, species: Species, known: Sequence[np.ndarray] | None) -> np.ndarray:
+    def _embedded(self, frames: np.ndarray, species: Species, known: np.ndarray | None) -> np.ndarray:
+        return self._recent.of(lambda: self._read(frames, species, known), frames, species, known)
+
+    def _read(self, frames: np.ndarray, species: Species, known: np.ndarray | None) -> np.ndarray:
         network = self.networks[species]
-        points = located(list(frames), species, self.detector, known)
+        points = located(list(frames), species, self.detector, None if known is None else list(known))
         heads = aligned(list(frames), points, species, network.side_px, network.template)
         if not heads.found.any():
             return np.zeros((len(frames), 1), np.float32)
@@ -190,15 +180,20 @@ class GalleryRank:
             collected: (pair id, its features) of one method.
             individuals: pair id -> who its source is; without it, equal sources are one individual.
         """
+        # Results are read one after another; only the galleries are held.
+        names: dict[int, list[str]] = {}
+        sources: dict[int, list[np.ndarray]] = {}
+        for pair, found in collected:
+            species = int(found["species"])
+            names.setdefault(species, []).append(_who(pair, found, individuals))
+            sources.setdefault(species, []).append(found["source"])
+        galleries = {species: np.stack(held) for species, held in sources.items() if len(set(names[species])) > 1}
         hits: list[bool] = []
-        for species in sorted({int(found["species"]) for _, found in collected}):
-            entries = [(pair, found) for pair, found in collected if int(found["species"]) == species]
-            names = [_who(pair, found, individuals) for pair, found in entries]
-            if len(set(names)) < 2:
-                continue
-            gallery = np.stack([found["source"] for _, found in entries])
-            for name, (_, found) in zip(names, entries, strict=True):
-                hits += _right(found["result"], name, gallery, names)
+        for pair, found in collected:
+            species = int(found["species"])
+            if species in galleries:
+                who = _who(pair, found, individuals)
+                hits += _right(found["result"], who, galleries[species], names[species])
         return {self.name: float(np.mean(hits))} if hits else {}
 
 
@@ -221,7 +216,7 @@ def _who(pair: str, found: Mapping[str, np.ndarray], individuals: Mapping[str, s
     return named or found["source"].tobytes().hex()
 
 
-def _points(pair: PairFrames, positions: Sequence[int]) -> list[np.ndarray] | None:
+def _points(pair: PairFrames, positions: Sequence[int]) -> np.ndarray | None:
     if pair.truth is not None and pair.truth.points is not None:
-        return [pair.truth.points[i].astype(np.float32) for i in positions]
+        return pair.truth.points[positions].astype(np.float32)
     return None

@@ -1,11 +1,9 @@
 """Result, driver and what is known about the right motion -> how faithfully the driver's motion arrived."""
 
-import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -24,11 +22,9 @@ from evaluation.metrics.following import (
     pooled_correlation,
 )
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.recent import Recent
 from evaluation.metrics.signals import Signals, opening_of
 from evaluation.protocols.pairs import PairFrames
-
-Kept = TypeVar("Kept")
-
 
 _FOLLOWS = (
     "Pearson correlation over the frames between {} in the driver and in the result, both read by the face reader; "
@@ -110,7 +106,11 @@ MOTION_METRICS: tuple[Metric, ...] = (
 
 @runtime_checkable
 class SignalReader(Protocol):
-    """What reads the motion of a head; `with_landmarks` and `missing` of `FaceReader` are used where they exist."""
+    """What reads the motion of a head; `with_landmarks` and `missing` of `FaceReader` are used where they exist.
+
+    Several methods ask about one driver, and a sweep's curve about the result that was measured: what is slow should
+    remember the clips that it read last, as `FaceReader` does.
+    """
 
     def __call__(self, frames: UInt8[np.ndarray, "T S S 3"], species: Species) -> Signals:
         """Crops of one head in time -> its motion."""
@@ -129,23 +129,6 @@ class Readings:
             self.signals, self.landmarks = both(frames, species)
 
 
-class Recent(Generic[Kept]):
-    """What was made of the last few clips, by their pixels: several methods share a driver."""
-
-    def __init__(self, limit: int = 4) -> None:
-        self._limit, self._kept = limit, OrderedDict[str, Kept]()
-
-    def of(self, frames: UInt8[np.ndarray, "T S S 3"], name: str, make: Callable[[], Kept]) -> Kept:
-        """The kept value of these frames, or a new one."""
-        key = f"{name}-{frames.shape}-{hashlib.blake2b(np.ascontiguousarray(frames).data, digest_size=16).hexdigest()}"
-        if key not in self._kept:
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-        return self._kept[key]
-
-
 @dataclass(kw_only=True)
 class MotionFidelity:
     """Compares the motion that a reader sees in the result with the driver's, and with the exact one on puppets.
@@ -158,7 +141,6 @@ class MotionFidelity:
     """
 
     reader: SignalReader | None
-    _recent: Recent[Readings] = field(default_factory=lambda: Recent[Readings](), init=False, repr=False)
 
     def missing(self) -> dict[str, str]:
         """Which of the metrics are never measured, and why."""
@@ -183,21 +165,16 @@ class MotionFidelity:
                 f"the result has {len(result)} frames and the driver {len(pair.driving)}; give equal numbers"
             )
         made = Readings(self.reader, result, pair.species)
-        values = driver_correlations(self._of(pair.driving, pair.driver_species).signals, made.signals)
+        values = driver_correlations(self.reader(pair.driving, pair.driver_species), made.signals)
         if pair.signals is not None:
             values |= motion_errors(made.signals, pair.signals)
         if pair.commanded is not None:
             values |= commanded_values(opening_of(made.signals, pair.sweep), pair.commanded)
         if pair.truth is not None and made.landmarks is not None:
-            true = self._of(pair.truth.frames, pair.species).landmarks
+            true = Readings(self.reader, pair.truth.frames, pair.species).landmarks
             assert true is not None
             values["nme"] = landmark_error_percent(made.landmarks, true)
         return {name: value for name, value in values.items() if math.isfinite(value)}
-
-    def _of(self, frames: np.ndarray, species: Species) -> Readings:
-        reader = self.reader
-        assert reader is not None
-        return self._recent.of(frames, species, lambda: Readings(reader, frames, species))
 
 
 @dataclass(kw_only=True)
@@ -222,6 +199,6 @@ class KeypointDeltas:
         read = self.read_motion
         if read is None:
             return {}
-        driver = self._recent.of(pair.driving, "driver", lambda: read(pair.driving))
+        driver = self._recent.of(lambda: read(pair.driving), pair.driving)
         value = pooled_correlation(driver.reshape(len(driver), -1), read(result).reshape(len(result), -1))
         return {"delta_corr": value} if math.isfinite(value) else {}

@@ -10,17 +10,20 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline.crop import crop_transform, invert, move_points, warp_crop, warp_labels
 from data_pipeline.puppets.identity import sample_identity
-from data_pipeline.puppets.motion import COLUMN, generator, sample_performance
+from data_pipeline.puppets.motion import COLUMN, generator
 from data_pipeline.puppets.render import PuppetFrame, render
 from data_pipeline.records import Species
 from evaluation.metrics.signals import signals_of
 from evaluation.protocols.pairs import PairFrames, Truth
+from evaluation.puppet_levels import Kind, Level, level_motion, level_pictures
 
 Motion = Float32[np.ndarray, "T P"]
 Frames = UInt8[np.ndarray, "T S S 3"]
 Square = Float32[np.ndarray, "2 3"]
 MOUTH = ("jaw", "mouth_right", "mouth_left", "pucker")
 SIDEWAYS = ("yaw_deg", "roll_deg", "gaze_x", "head_x", "shoulder_x")
+PERFORMANCE = "performance"
+"""Names the motion among those of a seed."""
 JITTER_DEG, JITTER_UNITS = (1.0, 1.0, 1.0), 0.01
 """Of dose 1: spread of pitch, yaw, roll, and of the head's place in head units."""
 
@@ -30,6 +33,8 @@ class Stage:
     """A puppet that performs, rendered exactly; a person performs the same and drives it."""
 
     species: Species = "cat"
+    level: Level = "plain"
+    """How hard it is, as in the puppet benchmark."""
     index: int = 0
     """Number of the identity."""
     num_frames: int = 24
@@ -40,20 +45,20 @@ class Stage:
     @cached_property
     def motion(self) -> Motion:
         """What is performed."""
-        return sample_performance(self.seed, self.num_frames, self.fps)
+        return level_motion(self._kind, self.seed, self.num_frames, self.fps, PERFORMANCE)
 
     @cached_property
     def pair(self) -> PairFrames:
         """The true pair with everything that is known about it, in crops framed as the networks see them."""
         true, driver = self._rendered(self.species, self.index, self.motion), self._rendered("human", 0, self.motion)
         square, other = self._square, _square_of(driver, "human", self.size_px)
-        points = _moved([frame.points for frame in true], square)
+        points, shown = (_moved([frame.points for frame in one], at) for one, at in ((true, square), (driver, other)))
         arrays = {name: np.stack([getattr(frame, name) for frame in true]) for name in ("pose_deg", "eye_open")}
         arrays["lip_open"] = np.array([frame.lip_open for frame in true])
         frames = _cut(true, square)
         return PairFrames(
             source=frames[0],
-            driving=_cut(driver, other),
+            driving=level_pictures(self._kind, _cut(driver, other), shown, self.seed, PERFORMANCE),
             truth=Truth(
                 frames=frames,
                 species=self.species,
@@ -61,7 +66,7 @@ class Stage:
                 labels=np.stack([warp_labels(frame.labels, square, self.size_px) for frame in true]),
             ),
             source_points=points[0],
-            driving_points=_moved([frame.points for frame in driver], other),
+            driving_points=shown,
             species=self.species,
             driver_species="human",
             signals=signals_of(arrays, square),
@@ -78,6 +83,15 @@ class Stage:
     def frames(self, motion: Motion, index: int | None = None) -> Frames:
         """What another motion, or another individual of the species, looks like in the same square."""
         return _cut(self._rendered(self.species, self.index if index is None else index, motion), self._square)
+
+    @property
+    def name(self) -> str:
+        """Like `cat, plain`."""
+        return f"{self.species}, {self.level.replace('_', ' ')}"
+
+    @property
+    def _kind(self) -> Kind:
+        return Kind(self.level, "all")
 
     @cached_property
     def _square(self) -> Square:
@@ -112,7 +126,10 @@ class Fault:
     """Growing; 0, the truth itself, is put in front."""
     meant: tuple[str, ...]
     """Metrics that must react, more with each dose."""
-    spoil: Callable[[Stage, float], Frames]
+    spoil: Callable[[Stage, float], np.ndarray]
+    """u8 frames, or float ones in 0-1, as a method may return."""
+    is_ruin: bool = False
+    """Frames are gone: what a metric makes of that is no yardstick for the finer faults."""
 
 
 def identity_swapped(stage: Stage, share: float) -> Frames:
@@ -178,6 +195,13 @@ def blurred(stage: Stage, sigma_px: float) -> Frames:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma_px) for frame in stage.truth])
 
 
+def not_finite(stage: Stage, share: float) -> Float32[np.ndarray, "T S S 3"]:
+    """Frames, in 0-1, of which this share holds NaN."""
+    made = stage.truth.astype(np.float32) / 255
+    made[len(made) - round(share * len(made)) :, 0, 0, 0] = np.nan
+    return made
+
+
 def head_lost(stage: Stage, share: float) -> Frames:
     """Grey frames in this share of the clip."""
     made = stage.truth.copy()
@@ -202,6 +226,14 @@ FAULTS = (
           meant=("warp_error", "flicker", "flicker_excess")),
     Fault(name="blurred", dose="px", doses=(1.0, 2.0, 4.0), spoil=blurred,
           meant=("ssim", "ms_ssim", "psnr", "grad_distance", "kid_stand_in", "fid_stand_in")),
-    Fault(name="head lost", dose="share of frames", doses=(0.25, 0.5, 1.0), spoil=head_lost,
+    Fault(name="head lost", dose="share of frames", doses=(0.25, 0.5, 1.0), spoil=head_lost, is_ruin=True,
           meant=("detected", "csim_stand_in", "gallery_rank_stand_in")),
+    Fault(name="not finite", dose="share of frames", doses=(0.25, 0.5, 1.0), spoil=not_finite, is_ruin=True,
+          meant=("broken", "l1")),
 )  # fmt: skip
+STAGES = (
+    Stage(),
+    Stage(species="dog", level="other_light", index=3, seed=1),
+    Stage(species="panda", level="large_pose", index=5, seed=4),
+)
+"""From easy to hard. Heads turn to both sides: of those that turn to one, the mirrored face leaves the square."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from data_pipeline.puppets.landmarks import FLIPPED_LANDMARKS
 from data_pipeline.records import SPECIES, Species
+from evaluation.metrics.recent import Recent
 from evaluation.metrics.signals import Signals
 
 WEIGHTS = Path(__file__).with_name("face_reader.safetensors")
@@ -26,6 +27,10 @@ _POSE_UNIT_DEG, _OPENING_UNIT = 20.0, 0.3
 _FORMAT = "face-reader-1"
 _FLAT_SPREAD = 2 / 255
 """A picture whose values spread less than this shows nothing: no reading."""
+
+
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The fields of a `Reading` of all frames."""
 
 
 class Reading(NamedTuple):
@@ -154,6 +159,7 @@ class FaceReader:
     """Reads the motion of a head from crops framed like ours (data_pipeline/crop.py).
 
     It always answers where a picture shows anything at all, also when no head is in it: see the metric `detected`.
+    What it read of the last few clips is remembered: several methods share a driver, several measures a result.
 
     Args:
         path: the weights, None for the shipped ones.
@@ -168,10 +174,11 @@ class FaceReader:
     batch_frames: int = 8
     mirror: bool = True
     _network: ReaderNetwork | None = field(default=None, init=False, repr=False, compare=False)
+    _recent: Recent[_Arrays] = field(default_factory=lambda: Recent[_Arrays](), init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the network, which is read again where this travels to."""
-        return {**self.__dict__, "_network": None}
+        """Without the network, which is read again where this travels to, and without what it read."""
+        return {**self.__dict__, "_network": None, "_recent": Recent[_Arrays]()}
 
     def missing(self) -> str:
         """Why this cannot read, in one sentence; empty when it can."""
@@ -189,7 +196,8 @@ class FaceReader:
         self, frames: UInt8[np.ndarray, "T S S 3"], species: Species
     ) -> tuple[Signals, Float32[np.ndarray, "T 70 2"]]:
         """Crops of one head in time -> its motion and the puppets' 70 landmarks in pixels, centres at integers."""
-        pose, openings, landmarks = self._read(frames, species)
+        found = self._recent.of(lambda: self._read(frames, species), frames, species)
+        pose, openings, landmarks = (array.copy() for array in found)  # whoever changes them changes nobody else's
         cut_px = cut_of(frames.shape[1])
         seen_px = np.float32(frames.shape[1] - 2 * cut_px)
         return Signals(*pose.T, *openings.T), landmarks * seen_px + np.float32(cut_px - 0.5)
@@ -199,7 +207,7 @@ class FaceReader:
             self._network = load_reader(Path(self.path or WEIGHTS))
         return self._network
 
-    def _read(self, frames: np.ndarray, species: Species) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, frames: np.ndarray, species: Species) -> _Arrays:
         network, kind = self._load(), torch.tensor(SPECIES.index(species))
         parts: list[list[np.ndarray]] = [[], [], []]
         with torch.inference_mode():

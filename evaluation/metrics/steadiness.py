@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from evaluation.metrics.metric import Metric
+from evaluation.metrics.recent import Recent
 from evaluation.metrics.regions import Surroundings, surroundings_from_labels, surroundings_from_points
 from evaluation.protocols.pairs import PairFrames
 
@@ -60,8 +61,7 @@ class Steadiness:
     names = ("flicker_excess", "warp_error", "background_drift", "shoulder_drift")
 
     def __init__(self) -> None:
-        # Many methods are measured on one pair in a row: the driver is read once.
-        self._driver: tuple[np.ndarray, Unsteadiness] | None = None
+        self._recent = Recent[Unsteadiness]()
 
     def missing(self) -> dict[str, str]:
         """Nothing: no network is needed."""
@@ -69,9 +69,7 @@ class Steadiness:
 
     def __call__(self, result: UInt8[np.ndarray, "T S S 3"], pair: PairFrames) -> dict[str, float]:
         """Steadiness of one result, relative to its driver and its source."""
-        if self._driver is None or self._driver[0] is not pair.driving:
-            self._driver = (pair.driving, unsteadiness(pair.driving))
-        own, driver = unsteadiness(result), self._driver[1]
+        own, driver = unsteadiness(result), self._recent.of(lambda: unsteadiness(pair.driving), pair.driving)
         values = {
             "flicker_excess": own.change - driver.change,
             "warp_error": own.warp_error - driver.warp_error,

@@ -51,7 +51,10 @@ class SetMeasure(Protocol):
         ...
 
     def values(self, collected: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> dict[str, float]:
-        """(pair id, its features) of one method -> numbers; what cannot be measured is absent."""
+        """(pair id, its features) of one method -> numbers; what cannot be measured is absent.
+
+        The sequence may read each entry from a file when it is asked for: hold no more of it than has a bound.
+        """
         ...
 
 

@@ -88,6 +88,7 @@ def _warnings(result: Evaluation) -> list[str]:
         for method in result.methods
         if (mean := result.mean(method, "broken")) and mean.mean > 0
     ]
+    found += [str(note) for note in result.about.get("notes", ())]
     groups, tests = len({name or pair for pair, name in result.identities.items()}), len(result.main)
     if result.compared and 2 * tests / 2**groups >= ALPHA:
         found.append(
@@ -120,7 +121,7 @@ def _comparison(result: Evaluation) -> list[Block]:
     note = (
         "Second minus first, pair by pair, with the bootstrap 95 % interval and the p-value of a paired permutation "
         "test, corrected for the number of metrics in the table (Holm). Green: better, red: worse, with p < 0.05. "
-        "For →1 and →0 the distance from the right value is compared."
+        "For →1 and →0 the distance from the right value is compared. “p unknown”: measured on one source only."
     )
     main = comparison_table(result, [metric.name for metric in result.main])
     every = Fold("The same for all numbers, corrected for all of them", [comparison_table(result)])

@@ -1,5 +1,6 @@
 """An evaluation -> the tables of its report."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,13 @@ from evaluation.rows import PairRow
 from evaluation.statistics import Comparison, Mean
 
 ARROWS = {"up": "↑", "down": "↓", "one": "→1", "zero": "→0"}
+ELSEWHERE = ("config", "notes")
+"""Facts of an evaluation that the report shows in other places."""
 ABSENT = Cell("not measured", mood="absent")
 ALPHA = 0.05
 SMALLEST_P = 0.001
+MORE_DIGITS = 3
+"""That a small difference gets at most."""
 
 
 def summary_table(result: Evaluation) -> Table:
@@ -58,7 +63,9 @@ def _metric_line(result: Evaluation, metric: Metric, methods: Sequence[str]) -> 
 
 
 def _time_line(result: Evaluation, methods: Sequence[str]) -> list[Cell]:
-    cells = [Cell("time ↓", "ms a frame, when it was made")]
+    # Finished runs may come from different machines, or from one that had more to do.
+    where = "; the runs' machines may differ, and how busy they were" if "runs" in result.about else ""
+    cells = [Cell("time ↓", f"ms a frame, when it was made{where}")]
     for method in methods:
         rows = [row for row in result.rows if row.method == method]
         frames = sum(row.num_frames for row in rows)
@@ -146,7 +153,7 @@ def provenance_table(results: Sequence[Evaluation]) -> Table:
     rows = []
     for result in results:
         rows += [[result.protocol, method, flat(about)] for method, about in result.methods.items()]
-        rows += [[result.protocol, key, flat(value)] for key, value in result.about.items() if key != "config"]
+        rows += [[result.protocol, key, flat(value)] for key, value in result.about.items() if key not in ELSEWHERE]
     return Table(["protocol", "what", "value"], rows, text_columns=(1, 2))
 
 
@@ -186,10 +193,23 @@ def difference_cell(metric: Metric, one: Comparison | None) -> Cell:
     """A paired difference with its interval and corrected p-value."""
     if one is None:
         return Cell("–", mood="absent")
-    mean = one.difference
-    interval = f"{mean.low:+.{metric.digits}f} … {mean.high:+.{metric.digits}f}"
-    mood = verdict(metric, one)
-    return Cell(f"{mean.mean:+.{metric.digits}f}", f"{interval}, {p_text(one.p_holm)}", mood)  # pyright: ignore[reportArgumentType]
+    mean, mood = one.difference, verdict(metric, one)
+    shown, low, high = (_signed(value, _digits(metric, mean)) for value in mean[:3])
+    return Cell(shown, f"{low} … {high}, {p_text(one.p_holm)}", mood)  # pyright: ignore[reportArgumentType]
+
+
+def _digits(metric: Metric, difference: Mean) -> int:
+    """As many as the metric has, or a few more: two that are not 0 show which way a small difference goes."""
+    largest = max(abs(value) for value in difference[:3])
+    if largest == 0:
+        return metric.digits
+    return min(max(metric.digits, 1 - math.floor(math.log10(largest))), metric.digits + MORE_DIGITS)
+
+
+def _signed(value: float, digits: int) -> str:
+    """With its sign, unless it shows as 0."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def p_text(p: float | None) -> str:
@@ -200,8 +220,9 @@ def p_text(p: float | None) -> str:
 
 
 def number(metric: Metric, value: float) -> str:
-    """A value with the digits of its metric."""
-    return f"{value:.{metric.digits}f}"
+    """A value with the digits of its metric; 0 has no sign."""
+    text = f"{value:.{metric.digits}f}"
+    return text if float(text) else text.lstrip("-")
 
 
 def flat(value: Any) -> str:  # noqa: ANN401 - provenance may hold anything

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from evaluation.evaluate import evaluate, write_evaluation
 from evaluation.methods import CopySource
 from evaluation.metrics.suite import MetricSuite
 from evaluation.protocols import SelfReenactment
+from evaluation.report import write_report
+from evaluation.rows import Failure, write_failures
 
 
 class Darker:
@@ -49,6 +52,26 @@ def test_runs_become_one_report_against_the_first(puppet_set, tmp_path) -> None:
 def test_a_method_of_equal_name_and_weights_counts_once(puppet_set, tmp_path) -> None:
     folders = [run(puppet_set, tmp_path / name, Darker(8)) for name in "ab"]
     assert list(compare_runs(folders, tmp_path / "joined").methods) == ["copy source", "after"]
+
+
+def test_the_report_says_that_two_runs_measured_the_same_network(puppet_set, tmp_path) -> None:
+    folders = [run(puppet_set, tmp_path / name, Darker(8)) for name in "ab"]
+    joined = compare_runs(folders, tmp_path / "joined")
+    page = write_report(tmp_path / "report.html", [joined]).read_text()
+    said = f"“after” of {folders[1]} has the same weights and options as in {folders[0]}: it is one column here."
+    assert joined.about["notes"] == [said]
+    assert page.count(said) == 1
+    others = compare_runs([folders[0], run(puppet_set, tmp_path / "c", Darker(4))], tmp_path / "other")
+    assert "notes" not in others.about
+
+
+def test_what_failed_in_both_runs_for_one_reason_is_told_once(puppet_set, tmp_path) -> None:
+    folders = [run(puppet_set, tmp_path / name, Darker(by)) for name, by in (("a", 8), ("b", 4))]
+    lost, own = (Failure(pair_id="x", method=method, reason="cannot be read") for method in ("", "after"))
+    for folder in folders:
+        write_failures(folder / "failures.csv", [lost, own])
+    joined = compare_runs(folders, tmp_path / "joined")
+    assert joined.failures == [lost, replace(own, method="a"), replace(own, method="b")]
 
 
 def test_only_pairs_of_equal_pixels_are_compared(puppet_set, tmp_path) -> None:

@@ -1,14 +1,23 @@
 import csv
+import gc
 import json
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from data_pipeline.video import read_frames
 from evaluation.evaluate import Bench, RunOptions, evaluate, measure, write_evaluation
 from evaluation.methods import CopySource, Network
+from evaluation.metrics.features import FeatureDistance, stand_in_distance
+from evaluation.metrics.identity import GalleryRank, IdentityKept, stand_in_reader
+from evaluation.metrics.look import PICTURE_WEIGHTS, LookFeatures
+from evaluation.metrics.motion import MotionFidelity
+from evaluation.metrics.reader import FaceReader, ReaderNetwork, save_reader
 from evaluation.metrics.suite import MetricSuite
-from evaluation.protocols import PuppetsCross, SelfReenactment
+from evaluation.protocols import Pair, PairFrames, PuppetsCross, SelfReenactment, Truth
 
 
 class Perfect:
@@ -150,6 +159,58 @@ def test_tiny_weights_go_the_whole_way(puppet_set, tiny_weights) -> None:
     result = evaluate(pairs, [CopySource(), Network.from_pretrained("tiny", tiny_weights)], MetricSuite())
     assert result.methods["tiny"]["model"] == "tiny"
     assert np.isfinite(result.mean("tiny", "l1").mean)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_no_pair_is_held_after_it_was_measured(tmp_path, has_store) -> None:
+    """Counts the living pixels of earlier pairs each time a pair is read, and what is kept for the whole set."""
+    pixels, kept, most_pixels, most_kept = [], [], [0], [0]
+
+    def alive(some: list) -> int:
+        gc.collect()
+        return len({id(one()) for one in some if one() is not None})
+
+    def load(seed: int) -> PairFrames:
+        most_pixels.append(alive(pixels))
+        rng = np.random.default_rng(seed)
+        source, driving, true = (rng.integers(0, 256, (count, 48, 48, 3), dtype=np.uint8) for count in (1, 9, 9))
+        pixels.extend(weakref.ref(one) for one in (source, driving, true))
+        known = {"species": "cat", "truth": Truth(frames=true, species="cat")}
+        return PairFrames(source=source[0], driving=driving, source_points=None, driving_points=None, **known)
+
+    class Counted(FeatureDistance):
+        def features(self, pair, result):
+            found = super().features(pair, result)
+            kept.extend(weakref.ref(one) for one in found.values())
+            most_kept.append(alive(kept))
+            return found
+
+    torch.manual_seed(0)
+    save_reader(ReaderNetwork(), tmp_path / "r.safetensors", {})
+    reader = FaceReader(path=tmp_path / "r.safetensors", mirror=False)
+    look = stand_in_reader(lambda frames: [[] for _ in frames])
+    pairs = [
+        Pair(pair_id=f"{i}", protocol="puppets_cross", species="cat", driver_species="human", num_frames=9, fps=25.0,
+             stride=1, load=partial(load, i)) for i in range(10)
+    ]  # fmt: skip
+    bench = Bench(
+        methods=[CopySource(), Perfect()], suite=MetricSuite(extra=[IdentityKept(look), MotionFidelity(reader=reader)]),
+        set_measures=[Counted(LookFeatures(PICTURE_WEIGHTS), is_stand_in=True), GalleryRank(look)], reader=reader,
+    )  # fmt: skip
+    result = measure(pairs, bench, RunOptions(out=tmp_path / "out" if has_store else None))
+    assert result.num_pairs == 10
+    assert result.set_values["perfect"]["kid_stand_in"] < result.set_values["copy source"]["kid_stand_in"]
+    assert max(most_pixels) == 0
+    assert len(kept) == 10 * 2 * 2
+    # The store's files hold them, memory those of the pair at hand and of the last few; without a store it holds all.
+    assert max(most_kept) <= 12 if has_store else max(most_kept) > 25
+
+
+def test_what_pairs_contribute_to_the_whole_set_is_the_same_from_files_and_from_memory(pairs, tmp_path) -> None:
+    bench = Bench(methods=[CopySource(), Perfect()], suite=MetricSuite(), set_measures=[stand_in_distance()])
+    held, read = (measure(pairs, bench, RunOptions(out=out)).set_values for out in (None, tmp_path))
+    assert held == read
+    assert set(held["perfect"]) == {"fid_stand_in", "kid_stand_in"}
 
 
 def test_nothing_to_do_and_equal_names_are_refused(pairs) -> None:

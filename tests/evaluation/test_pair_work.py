@@ -3,7 +3,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
+from evaluation.metrics.motion import MotionFidelity
+from evaluation.metrics.reader import FaceReader, ReaderNetwork, save_reader
 from evaluation.metrics.signals import Signals
 from evaluation.metrics.suite import MetricSuite
 from evaluation.pair_store import PairStore
@@ -48,6 +51,10 @@ class Made:
 
     def __call__(self, pair):
         return self.result
+
+
+class Twin(Made):
+    name = "twin"
 
 
 def outcome_of(result: object, frames: PairFrames | None = None, **more):
@@ -112,6 +119,20 @@ def test_a_sweep_keeps_what_was_asked_for_and_what_came() -> None:
         assert row.curve[sweep][2] is None
         assert row.curve[sweep][3] == pytest.approx(0.3 * factor)
     assert outcome_of(pixels(3)).rows[0].curve == {}
+
+
+def test_a_sweep_is_read_once_for_its_numbers_and_its_curve(tmp_path) -> None:
+    torch.manual_seed(0)
+    save_reader(ReaderNetwork(), tmp_path / "r.safetensors", {})
+    reader = FaceReader(path=tmp_path / "r.safetensors", mirror=False)
+    read = []
+    reader._load().register_forward_hook(lambda *_: read.append(1))
+    frames = frames_of(truth=None, commanded=np.array([0, 0.25, 0.5, 0.75], np.float32), sweep="eyes")
+    suite = MetricSuite(extra=[MotionFidelity(reader=reader)])
+    bench = Bench(methods=[Made(pixels(3)), Twin(pixels(4))], suite=suite, reader=reader)
+    outcome = PairWork(bench, None)(pair_of(frames))
+    assert all(len(row.curve["eyes"]) == 4 and "commanded_error" in row.metrics for row in outcome.rows)
+    assert len(read) == 3  # the driver, and the result of each method
 
 
 def test_the_worst_frame_is_the_one_furthest_from_the_truth() -> None:

@@ -68,7 +68,24 @@ def test_another_plan_is_not_version_1(small_benchmark, tmp_path, monkeypatch) -
         make(tmp_path, "quick", workers=1)
 
 
-@pytest.mark.parametrize("arguments", [[], ["out"], ["out=x", "size=huge"], ["out=x", "workers=two"], ["into=x"]])
-def test_a_mistake_in_the_command_is_one_sentence(arguments) -> None:
-    with pytest.raises(ValueError, match="give"):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "needs out="),
+        (["out"], "no option 'out'; write name=value"),
+        (["out=x", "into=x"], "no option 'into=x'"),
+        (["out=x", "size=huge"], "size=huge is unknown; choose quick or full"),
+        (["out=x", "workers=two"], "'two'.*Integer"),
+        (["out=x", "workers=0"], "workers=0 is out of range"),
+    ],
+)
+def test_a_mistake_in_the_command_is_one_sentence(arguments, said) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
         main(arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_makes_a_folder_and_says_what_is_next(small_benchmark, tmp_path, capsys) -> None:
+    main([f"out={tmp_path / 'b'}", "workers=1"])
+    assert (tmp_path / "b" / "pairs.json").is_file()
+    assert f"data={tmp_path / 'b'}" in capsys.readouterr().out

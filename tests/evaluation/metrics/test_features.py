@@ -1,14 +1,16 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from evaluation.metrics.faces import spread
 from evaluation.metrics.features import (
-    MAX_ROWS,
+    MAX_PAIRS,
     FeatureDistance,
     frechet_distance,
     kernel_distance,
     moments,
     stand_in_distance,
-    thinned,
 )
 from evaluation.protocols.pairs import PairFrames, Truth
 
@@ -43,6 +45,19 @@ def test_kernel_distance_is_about_nought_for_equal_sources_and_grows_with_a_shif
     assert found == sorted(found)
 
 
+def test_the_kernels_of_all_couples_are_never_held_at_once() -> None:
+    a, b = rows(0, 1500), rows(1, 1300)
+    x, y = a.astype(float), b.astype(float)
+    own, other, across = ((p @ q.T / 6 + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+    off = [(one.sum() - np.trace(one)) / (len(one) * (len(one) - 1)) for one in (own, other)]
+    tracemalloc.start()
+    found = kernel_distance(a, b)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == pytest.approx(off[0] + off[1] - 2 * across.mean(), rel=1e-9, abs=1e-12)
+    assert peak < 0.7 * own.nbytes
+
+
 def test_both_distances_grow_as_pictures_get_worse() -> None:
     measure = stand_in_distance()
     results: list[dict[str, float]] = []
@@ -65,7 +80,21 @@ def test_what_is_kept_of_a_pair_is_bounded_and_the_source_stands_in_for_a_missin
     assert {side: len(found) for side, found in measure.features(long, long.driving).items()} == {"made": 8, "real": 8}
     blind = pair(0, T=40, truth=False)
     assert len(measure.features(blind, blind.driving)["real"]) == 1
-    assert len(thinned(np.zeros((3 * MAX_ROWS, 2), np.float32))) == MAX_ROWS
+
+
+def test_of_very_many_pairs_some_are_read_evenly_over_all() -> None:
+    class Counted(list):
+        asked: list[int] = []  # noqa: RUF012 - one list for the test
+
+        def __getitem__(self, i):
+            self.asked.append(i)
+            return super().__getitem__(i)
+
+    found = {"made": rows(0, 2), "real": rows(1, 2)}
+    pairs = Counted((str(i), found) for i in range(3 * MAX_PAIRS))
+    assert stand_in_distance().values(pairs)["fid_stand_in"] > 0
+    assert set(spread(3 * MAX_PAIRS, MAX_PAIRS)) <= set(Counted.asked)
+    assert len(Counted.asked) < MAX_PAIRS + 10  # who checks types asks for one or two more
 
 
 def test_without_a_network_or_enough_frames_nothing_is_measured() -> None:

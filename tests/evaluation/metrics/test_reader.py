@@ -87,6 +87,22 @@ def test_a_mirror_image_is_read_as_the_opposite(network: ReaderNetwork, tmp_path
     assert np.allclose(other_marks[:, 45, 0], 63 - marks[:, 36, 0], atol=1e-3)
 
 
+def test_a_clip_is_read_once_however_many_ask(network: ReaderNetwork, tmp_path) -> None:
+    save_reader(network, tmp_path / "r.safetensors", {})
+    reader = FaceReader(path=tmp_path / "r.safetensors", mirror=False)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    calls = []
+    reader._load().register_forward_hook(lambda *_: calls.append(1))
+    first, marks = reader.with_landmarks(frames, "cat")
+    first.yaw_deg[:], marks[:] = 99, 99  # spoils nobody else's answer
+    again = reader(frames.copy(), "cat")
+    assert len(calls) == 1
+    assert (again.yaw_deg != 99).all()
+    reader(frames, "dog")
+    reader(frames[::-1], "cat")
+    assert len(calls) == 3
+
+
 def test_species_have_their_own_answers(network: ReaderNetwork, tmp_path) -> None:
     save_reader(network, tmp_path / "r.safetensors", {})
     reader = FaceReader(path=tmp_path / "r.safetensors")
