@@ -194,10 +194,7 @@ def start_model(config: DictConfig) -> "LivePortrait":
     if size.copies_pixels and replace(size, copies_pixels=False, followed_keypoints=()) == model.config:
         say(f"weights={config.weights} paint every pixel; the way for the source's own pixels starts untrained")
         model = with_pixels(model)
-    if (
-        size.followed_keypoints
-        and replace(model.config, followed_keypoints=size.followed_keypoints) == size != model.config
-    ):
+    if size.followed_keypoints and replace(size, followed_keypoints=()) == model.config:
         say(f"weights={config.weights} follow no keypoints; now their pixels do, the generator's hints start untrained")
         model = following(model, size.followed_keypoints)
     if model.config != size:
