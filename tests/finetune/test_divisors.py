@@ -184,6 +184,7 @@ def test_one_process_without_a_row_for_any_term_goes_on(shards, tmp_path, monkey
     assert slopes == [{}, {}]
 
 
+@pytest.mark.slow  # four processes
 def test_gradients_travel_once_for_each_optimisers_step(shards, tmp_path, monkeypatch):
     once = on_ranks(2, learned, shards, tmp_path / "once", 3, 3, UNEVEN, "ddp", 4)
     monkeypatch.setattr("finetune.base_module.held_back", lambda strategy: nullcontext())
