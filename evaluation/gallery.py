@@ -252,7 +252,6 @@ def _sum(data: bytes) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part, write_errors(path):
         part.write_bytes(data)
 

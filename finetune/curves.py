@@ -1,6 +1,5 @@
 """`python -m finetune.curves`: metrics.csv of a run, or of runs one after another -> a picture of their curves."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from jaxtyping import Float64
 
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.typed_options import read_options
+from data_pipeline.whole_file import whole_file, write_errors
 from finetune.metrics_file import MetricsFile
 
 TERMS = ("reconstruction", "perceptual", "guide", "spans", "pose", "agreement", "stitch", "eyes", "lips", "total")
@@ -135,11 +135,9 @@ def draw(plan: CurvePlan) -> list[str]:
     figure.supxlabel("step", fontsize=9, x=0.02, ha="left")
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     out = Path(plan.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    figure.savefig(part, format=out.suffix[1:], dpi=100)
+    with whole_file(out) as part, write_errors(out):
+        figure.savefig(part, format=out.suffix[1:], dpi=100)
     plt.close(figure)
-    os.replace(part, out)  # noqa: PTH105  (house rule: write, then os.replace)
     return terms
 
 

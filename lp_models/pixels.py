@@ -22,10 +22,15 @@ def moved_pixels(
     """
     with torch.autocast(source.device.type, enabled=False):
         dense = F.interpolate(shift.float(), size=(side_px, side_px), mode="bilinear", align_corners=False)
-        line = (2 * torch.arange(side_px, device=source.device, dtype=torch.float32) + 1) / side_px - 1
+        line = centres(side_px, dense)
         x, y = dense[:, 0] + line, dense[:, 1] + line[:, None]
         places = torch.stack((x, y), dim=-1)
         return F.grid_sample(source.float(), places, padding_mode="border", align_corners=False)
+
+
+def centres(side: int, like: Tensor) -> Float[Tensor, " side"]:
+    """Of the pixels along one axis, in units of the frame from -1 to 1."""
+    return (2 * torch.arange(side, device=like.device, dtype=like.dtype) + 1) / side - 1
 
 
 def blended(painted: Float[Tensor, "B 4 S S"], pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:

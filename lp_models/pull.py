@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lp_models.config import LivePortraitConfig
+from lp_models.pixels import centres
 
 FINER = 4
 """Cells of the fine shift for each of the flow, on each side."""
@@ -64,11 +65,6 @@ class KeypointPull(nn.Module):
         return Pulled(shift=fine, features=self.show(evidence))
 
 
-def centres(side: int, like: Tensor) -> Float[Tensor, " side"]:
-    """Of the cells along one axis, in units of the frame."""
-    return (2 * torch.arange(side, device=like.device, dtype=like.dtype) + 1) / side - 1
-
-
 def spread(
     values: Float[Tensor, "B K 2"], places: Float[Tensor, "B K 2"], height: int, width: int
 ) -> Float[Tensor, "B 2 H W"]:
@@ -79,8 +75,7 @@ def spread(
     dx = centres(width, places) - places[..., :1]
     dy = centres(height, places) - places[..., 1:]
     distance2 = dy.square()[..., None] + dx.square()[:, :, None]  # B K H W
-    weight = (REACH**2 + NEAR**2) / (distance2 + NEAR**2)
-    weight = weight**POWER
+    weight = ((REACH**2 + NEAR**2) / (distance2 + NEAR**2)) ** POWER
     total = 1 + weight.sum(dim=1, keepdim=True)
     return torch.einsum("bkhw,bkc->bchw", weight, values) / total
 

@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -63,14 +63,8 @@ class PuppetSet:
         unknown = [name for name in self.species if name not in SPECIES]
         if unknown or not self.species:
             raise ValueError(f"species must be some of {', '.join(SPECIES)}, not {list(self.species)}")
-        for name, least in {
-            "identities": 1,
-            "identity_offset": 0,
-            "clips": 0,
-            "stills": 0,
-            "cast": 0,
-            "workers": 1,
-        }.items():
+        lowest = {"identities": 1, "identity_offset": 0, "clips": 0, "stills": 0, "cast": 0, "workers": 1}
+        for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.clips + self.stills == 0:
@@ -164,8 +158,9 @@ class Job:
     @property
     def config_hash(self) -> str:
         """Changes with anything that changes the file."""
-        # What an option that came later leaves as it was keeps its hash: nothing finished is made anew.
-        plan = {k: v for k, v in asdict(self).items() if v != {"acting": "performance", "first": 0}.get(k)}
+        # Only options that came later have defaults; at those, hashes stay and nothing finished is made anew.
+        defaults = {field.name: field.default for field in fields(self)}
+        plan = {name: value for name, value in asdict(self).items() if value != defaults[name]}
         text = json.dumps({"renderer": RENDERER, **plan}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.evaluation.stand_ins import BOXES, FakeCapture, FakeReader, Run, ball_picture, balls_as_heads, small_driver
+from tests.evaluation.stand_ins import (
+    BOXES,
+    FakeCapture,
+    FakeReader,
+    Run,
+    ball_picture,
+    balls_as_heads,
+    called,
+    small_driver,
+)
 from tests.golden_recipe import Golden, lattice_picture
 
 
@@ -47,21 +56,14 @@ def as_installed() -> Iterator[None]:
 def run(tmp_path, monkeypatch, capsys) -> Callable[..., Run]:
     """Call a program as its console script does, in an empty folder."""
     import importlib
-    import sys
 
     programs = {"evaluate": ("evaluation.cli", "evaluate"), "animate": ("evaluation.animate_cli", "main")}
 
     def call(program: str, *args: object) -> Run:
         module, function = programs[program]
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [f"lp-{program}", *(str(arg) for arg in args)])
-        code = 0
-        try:
-            getattr(importlib.import_module(module), function)()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return Run(code, printed.out, printed.err)
+        entry = getattr(importlib.import_module(module), function)
+        return called(entry, [f"lp-{program}", *args], monkeypatch, capsys)
 
     return call
 

@@ -1,10 +1,12 @@
 """What stands in for things that tests cannot have: a reader, a camera, a detector, heads that are red balls."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from data_pipeline.records import Detection
@@ -20,6 +22,20 @@ class Run(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def called(
+    main: Callable[[], None], words: Sequence[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Run:
+    """Run a program's entry with these words, the first its name, as its console script does."""
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    printed = capsys.readouterr()
+    return Run(code, printed.out, printed.err)
 
 
 class FakeReader:

@@ -1,6 +1,5 @@
 """The command that makes a gallery: its files, that it goes on, and how it tells mistakes."""
 
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PIL import Image
 from data_pipeline.photo import encode_jpeg
 from evaluation import gallery
 from evaluation.gallery import GalleryPlan
-from tests.evaluation.stand_ins import Run
+from tests.evaluation.stand_ins import Run, called
 
 LIST = """
 animals:
@@ -41,14 +40,7 @@ def make(tmp_path, monkeypatch, capsys, picture, ball_video, lively_weights, tin
 
     def call(**options: object) -> Run:
         words = [f"{name}={value}" for name, value in (usual | options).items() if value is not None]
-        monkeypatch.setattr(sys, "argv", ["gallery", *words])
-        code = 0
-        try:
-            gallery.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return Run(code, printed.out, printed.err)
+        return called(gallery.main, ["gallery", *words], monkeypatch, capsys)
 
     return call
 

@@ -1,7 +1,5 @@
 import pickle
-import sys
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,15 +9,10 @@ from evaluation.driving import PosedMotion
 from evaluation.template_cli import limits, main
 from evaluation.templates import MotionTemplate, read_template, write_template
 from lp_models.geometry import rotation_matrix
+from tests.evaluation.stand_ins import Run, called
 
 # beartype warns of a type inside DictConfig, which is not ours.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated by PEP 585")
-
-
-class Run(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -28,14 +21,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def call(*args: object) -> Run:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["lp-template", *(str(arg) for arg in args)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return Run(code, printed.out, printed.err)
+        return called(main, ["lp-template", *args], monkeypatch, capsys)
 
     return call
 

@@ -1,21 +1,15 @@
 """lp-weights as a user calls it: what is printed, what is written, and which exit code."""
 
 import shutil
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 
+from tests.evaluation.stand_ins import Run, called
+
 # beartype warns of a type inside DictConfig, which is not ours.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated by PEP 585")
-
-
-class Run(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -26,14 +20,7 @@ def run(tmp_path, monkeypatch, capsys):
         from evaluation import weights_cli
 
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["lp-weights", *(str(arg) for arg in args)])
-        code = 0
-        try:
-            weights_cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return Run(code, printed.out, printed.err)
+        return called(weights_cli.main, ["lp-weights", *args], monkeypatch, capsys)
 
     return call
 
