@@ -151,13 +151,23 @@ def _write(out: Path, result: "Evaluation") -> None:
 
     written = write_evaluation(out, result)
     report = write_report(
-        out / "report.html", [result], title=f"Evaluation: {', '.join(result.methods)}",
+        out / "report.html", [result], title=heading(result),
         subtitle=f"Protocol {result.protocol}, {result.num_pairs} pairs. What each number can and cannot say: "
         "docs/evaluation.md",
     )  # fmt: skip
     _print_means(result)
     print(f"\nmade {', '.join(str(path) for path in [*written, out / 'summary.md'])}")
     print(f"open {report.resolve()}")
+
+
+def heading(result: "Evaluation") -> str:
+    """What a report is about: its networks, where it has any; baselines are in every report."""
+    networks = [name for name, about in result.methods.items() if about.get("kind") == "network"]
+    shown = networks or list(result.methods)
+    if len(shown) > 1 and result.reference in shown:
+        others = [name for name in shown if name != result.reference]
+        return f"{result.reference} beside {', '.join(others)}"
+    return f"Evaluation of {', '.join(shown)}"
 
 
 def _first_line(protocol: object) -> str:

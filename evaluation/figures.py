@@ -11,6 +11,8 @@ PALETTE = ("#8a8f98", "#c08a3e", "#4f7cac", "#2a9d8f", "#d1495b", "#7b5ea7", "#6
 LABEL_WIDTH, BAR_WIDTH, BAR_HEIGHT = 140, 300, 13
 LONGEST = 2.5
 """Bars end at this many times the mark, so that one failure does not flatten the rest; their numbers stay."""
+DOT = 3.2
+"""Radius of a value's dot on a radar; dots of one axis that would hide each other lie side by side."""
 
 
 class Bar(NamedTuple):
@@ -94,18 +96,21 @@ def radar(
     Args:
         axes: titles, at least three.
         scores: method -> one score per axis; values outside are drawn at the border, unknown ones leave a gap.
-        lowest: score of the centre.
+        lowest: score of the centre, 0 or less.
     """
     size, radius = 500, 150
     middle_x, middle_y = size / 2, 180
 
-    def at(axis: int, score: float | int) -> tuple[float | int, float | int]:
-        share = (min(1.0, max(lowest, score)) - lowest) / (1 - lowest)
+    def share(score: float | int) -> float | int:
+        return (min(1.0, max(lowest, score)) - lowest) / (1 - lowest)
+
+    def at(axis: int, score: float | int, aside: float | int = 0) -> tuple[float | int, float | int]:
         angle = 2 * math.pi * axis / len(axes) - math.pi / 2
-        return middle_x + radius * share * math.cos(angle), middle_y + radius * share * math.sin(angle)
+        cos, sin, out = math.cos(angle), math.sin(angle), radius * share(score)
+        return middle_x + out * cos - aside * sin, middle_y + out * sin + aside * cos
 
     parts = []
-    for ring in (0.0, 0.5, 1.0):
+    for ring in [0.0, 0.5, 1.0] if lowest < 0 else [0.5, 1.0]:
         dash = "stroke-dasharray='4 3' opacity='.8'" if ring == 0 else "opacity='.3'"
         parts.append(_shape([at(i, ring) for i in range(len(axes))], f"fill='none' stroke='currentColor' {dash}"))
     for i, title in enumerate(axes):
@@ -114,15 +119,34 @@ def radar(
         out_x, out_y = middle_x + (x - middle_x) * 1.09, middle_y + (y - middle_y) * 1.09
         anchor = "middle" if abs(out_x - middle_x) < 20 else ("start" if out_x > middle_x else "end")
         parts.append(_text(out_x, out_y + 4, title, anchor=anchor))
-    for ring in (0.0, 1.0):
-        parts.append(_text(middle_x + 4, at(0, ring)[1] + 11, f"{ring:.0f}", size=10))
+    for ring in (0.0, 0.5, 1.0):
+        parts.append(_text(middle_x + 4, at(0, ring)[1] + (11 if ring > lowest else 4), f"{ring:g}", size=10))
     for i, (name, values) in enumerate(scores.items()):
         points = [at(axis, value) for axis, value in enumerate(values) if value is not None]
         style = f"stroke='{colour(i)}' stroke-width='2' stroke-linejoin='round'"
         is_whole = len(points) == len(axes)
         inner = f"fill='{colour(i)}' fill-opacity='.1'" if is_whole else "fill='none'"
         parts.append(_shape(points, f"{inner} {style}", title=name, is_closed=is_whole))
+    for axis in range(len(axes)):
+        known = {i: value for i, values in enumerate(scores.values()) if (value := values[axis]) is not None}
+        places = side_by_side([radius * share(value) for value in known.values()], 2 * DOT)
+        for (i, value), aside in zip(known.items(), places, strict=True):
+            x, y = at(axis, value, aside)
+            name = f"{list(scores)[i]}, {axes[axis]}: {value:.2f}"
+            parts.append(
+                f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{DOT}' fill='{colour(i)}'><title>{text(name)}</title></circle>"
+            )
     return _svg(size, 355, parts)
+
+
+def side_by_side(places: Sequence[float | int], width: float | int) -> list[float]:
+    """Places along an axis -> how far aside each mark of that width goes, so that none hides its neighbours."""
+    found, row = [0.0] * len(places), []
+    for i in sorted(range(len(places)), key=lambda i: (places[i], i)):
+        row = [*row, i] if row and places[i] - places[row[-1]] < width else [i]
+        for k, member in enumerate(row):
+            found[member] = (k - (len(row) - 1) / 2) * width
+    return found
 
 
 def curves(series: Mapping[str, Sequence[Place]], methods: Sequence[str], *, x_title: str, y_title: str) -> str:

@@ -17,7 +17,7 @@ from finetune.forward import Forward, fit, forward_pass
 from finetune.guard import Drift, FrozenMotion, motion_drift
 from finetune.lora import Lora
 from finetune.micro_batches import micro_batches
-from finetune.objective import Cuts, Objective
+from finetune.objective import COPY_TERMS, Cuts, Objective
 from finetune.optimiser import EVERYTHING, TRAINED, Optimiser, Stage
 from finetune.pairs import Batch
 from finetune.perceptual import FeatureNet
@@ -61,6 +61,11 @@ class BaseModule(Recipe):
         for name, value in (("accumulate", accumulate), ("r1_every", r1_every)):
             if value < 1:
                 raise ValueError(f"recipe.{name} is {value}; give 1 or more")
+        if objective.any_weight(*COPY_TERMS) and not model.config.copies_pixels:
+            raise ValueError(
+                f"recipe.objective.weights: {' and '.join(COPY_TERMS)} are about the moved source picture, and this "
+                "model has copies_pixels=false; leave them at 0"
+            )
         self.objective, self.accumulate = objective, accumulate
         # Teachers are neither trained nor saved.
         self.teachers = None if teachers is None else teachers.load()

@@ -29,6 +29,8 @@ class Forward(NamedTuple):
     warped: Float[Tensor, "E K 3"]
     """Keypoints of the first E drivings after a random warp."""
     transform: SpatialTransform | None
+    moved: Float[Tensor, "B 3 S S"] | None = None
+    """The source as the flow moves it, before anything is painted; None where nothing is copied."""
     mirrored: Motion | None = None
     """Of the mirrored sources of the rows that were asked for, in their order."""
 
@@ -80,13 +82,15 @@ def forward_pass(
     rotation = rotation_matrix(driving.pitch_deg, driving.yaw_deg, driving.roll_deg + batch.roll_offset_deg)
     kp_source = source_keypoints(source)
     kp_driving = posed_keypoints(source.canonical, rotation, driving.delta, target.scale, target.shift)
-    image = None
+    image = moved = None
     if stage.paints:
         pictures = fit(batch.source, stage.side_px or full)
-        image = model.drive(model.appearance(pictures), kp_source, kp_driving, pictures).float()
+        warp = model.warping(model.appearance(pictures), kp_source=kp_source, kp_driving=kp_driving)
+        moved = model.moved(warp, pictures)
+        image = model.generator(warp.features, moved).float()
     everyone = source_keypoints(motion)
     return Forward(
-        image=image, kp_source=kp_source, kp_driving=kp_driving,
+        image=image, moved=moved, kp_source=kp_source, kp_driving=kp_driving,
         source=source, driving=driving, target=target, own=everyone[:num_read], warped=everyone[num_read:end],
         transform=transform, mirrored=rows_of(motion, slice(end, None)) if num_mirrored else None,
     )  # fmt: skip

@@ -18,13 +18,16 @@ from finetune.perceptual import FeatureNet, perceptual
 from finetune.regions import Regions, crop, face_box, lip_box, shaped
 from finetune.teachers.panel import Teachers
 
-__all__ = ["ANIMAL_SWITCHES", "TERMS", "Cuts", "Forward", "Guidance", "Objective", "fit", "forward_pass"]
+__all__ = ["ANIMAL_SWITCHES", "COPY_TERMS", "TERMS", "Cuts", "Forward", "Guidance", "Objective", "fit", "forward_pass"]
 
 TERMS = (
     "reconstruction", "perceptual", "perceptual_face", "perceptual_lip",
     "gan", "gan_face", "gan_lip", "feature_matching", "feature_matching_face", "feature_matching_lip",
-    "identity", "equivariance", "prior", "pose", "delta", "guide", "spans", "agreement", "guard", "flip",
+    "identity", "moved", "painted", "equivariance", "prior", "pose", "delta", "guide", "spans", "agreement", "guard",
+    "flip",
 )  # fmt: skip
+COPY_TERMS = ("moved", "painted")
+"""Those of models that copy pixels of the source."""
 ANIMAL_SWITCHES = ("pose_teacher", "guide_teacher", "identity", "perceptual_lip", "gan_lip")
 """What `recipe.objective.animals` can leave out on rows that show an animal."""
 HUMAN = SPECIES.index("human")
@@ -155,6 +158,7 @@ class Objective:
         found: dict[str, Tensor] = {}
         if out.image is not None:
             found |= self._picture_terms(out.image, batch, features, cuts or self.cuts(out.image, batch, False))
+            found |= self._copy_terms(out, batch)
             if self.weight("identity") and teachers is not None and teachers.identity is not None:
                 found["identity"] = self._identity(out.image, batch, teachers)
         if out.transform is not None:
@@ -209,6 +213,19 @@ class Objective:
             found["perceptual_face"] = perceptual(features, *cuts.face)
         if self.weight("perceptual_lip"):
             found["perceptual_lip"] = self._perceptual_lip(batch, features, cuts)
+        return found
+
+    def _copy_terms(self, out: Forward, batch: Batch) -> dict[str, Tensor]:
+        """Of models that copy pixels: the moved source must be right by itself, and painting over it must pay."""
+        found: dict[str, Tensor] = {}
+        if out.image is None or out.moved is None or not self.any_weight(*COPY_TERMS):
+            return found
+        side_px = out.image.shape[-1]
+        where = losses.region_weight(batch.target_truth.points, side_px, self.region_boost)
+        if self.weight("moved"):
+            found["moved"] = losses.reconstruction(out.moved, fit(batch.target, side_px), where)
+        if self.weight("painted"):
+            found["painted"] = losses.painted(out.image, out.moved, where)
         return found
 
     def _perceptual_lip(self, batch: Batch, features: FeatureNet, cuts: Cuts) -> Float[Tensor, ""]:

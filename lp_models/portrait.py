@@ -58,8 +58,12 @@ class LivePortrait(nn.Module):
 
     def paint(self, warp: Warp, source: Float[Tensor, "B 3 S S"] | None) -> Float[Tensor, "B 3 S_out S_out"]:
         """The picture of a warped source."""
+        return self.generator(warp.features, self.moved(warp, source))
+
+    def moved(self, warp: Warp, source: Float[Tensor, "B 3 S S"] | None) -> Float[Tensor, "B 3 S_out S_out"] | None:
+        """The source as the flow moves it, with nothing painted; None for a model that does not copy pixels."""
         if source is None or warp.shift is None:
-            return self.generator(warp.features)
+            return None
         # Smaller pictures than the model's own are painted smaller too (training, finetune/forward.py).
         side_px = warp.features.shape[-1] * self.config.output_px // self.config.volume_side
-        return self.generator(warp.features, moved_pixels(source, warp.shift, side_px))
+        return moved_pixels(source, warp.shift, side_px)

@@ -20,6 +20,8 @@ from evaluation.statistics import Mean
 ERRORS = ("l1", "lpips", "grad_distance", "l1_face", "l1_eyes", "l1_mouth", "l1_background", "point_error",
           "pose_error_deg", "flicker")  # fmt: skip
 """Metrics that are errors against the truth, so that a share of the copy's error can be given."""
+RADAR_CENTRES = (0.0, -0.25, -0.5, -1.0)
+"""What the centre of a radar may mean: the first that no score is below."""
 SWEEP_STEPS = 12
 """Places along a curve; the frames of all pairs near one are joined."""
 
@@ -48,11 +50,16 @@ def radar_figure(result: Evaluation, axes: Sequence[Axis]) -> Figure | None:
     """All methods on all axes; None where there are too few for a shape."""
     if len(axes) < FEWEST_AXES:
         return None
-    svg = radar([axis.metric.title for axis in axes], scores_of(result, list(axes)))
+    scores = scores_of(result, list(axes))
+    known = [score for values in scores.values() for score in values if score is not None]
+    lowest = next(centre for centre in RADAR_CENTRES if min(known) >= centre - TINY or centre == RADAR_CENTRES[-1])
+    svg = radar([axis.metric.title for axis in axes], scores, lowest=lowest)
+    below = f", the dashed ring the value that the table below calls 0, the centre {lowest:g}" if lowest else (
+        ", the centre the value that the table below calls 0"
+    )  # fmt: skip
     caption = (
-        "Outwards is better: the rim is a perfect result, the dashed ring the value that the table below calls 0, the "
-        "centre as much below it as the rim is above. Different units share one drawing, so areas mean nothing: "
-        "compare along one axis."
+        f"Outwards is better: the rim (1) is a perfect result{below}. Dots that would hide each other lie side "
+        "by side. Different units share one drawing, so areas mean nothing: compare along one axis."
     )
     return Figure(f"{result.protocol}_radar", svg, caption)
 

@@ -1,14 +1,25 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
-from evaluation.cli import as_options
+from evaluation.cli import as_options, heading
+from evaluation.results import Evaluation
 
 # beartype warns of a type inside DictConfig, which is not ours.
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated by PEP 585")
 FILES = {"rows.csv", "summary.json", "summary.md", "report.html", "config.yaml", "examples", "figures", "protocol.json",
          ".pairs"}  # fmt: skip
+
+
+def test_a_report_is_called_after_its_networks() -> None:
+    network, baseline = {"kind": "network"}, {"kind": "baseline"}
+    methods = {"copy source": baseline, "a": network, "b": network}
+    result = Evaluation(protocol="self", rows=[], methods=methods, not_measured={}, reference="a")
+    assert heading(result) == "a beside b"
+    assert heading(replace(result, reference="")) == "Evaluation of a, b"
+    assert heading(replace(result, methods={"copy source": baseline})) == "Evaluation of copy source"
 
 
 def test_evaluate_compares_before_and_after(run, tmp_path, puppet_set, tiny_weights) -> None:

@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from evaluation.figures import Bar, Place, curves, grouped_bars, legend_svg, radar
+from evaluation.figures import Bar, Place, curves, grouped_bars, legend_svg, radar, side_by_side
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -29,6 +29,22 @@ def test_a_bar_shows_its_interval_and_a_negative_value_only_its_number() -> None
 def test_a_radar_has_one_shape_per_method_and_three_rings() -> None:
     figure = ElementTree.fromstring(radar(["a", "b", "c"], {"m": [0.0, 0.5, 1.0], "n": [-9.0, 0.0, 2.0]}))
     assert len(list(figure.iter(f"{SVG}polygon"))) == 5
+
+
+def test_a_radar_without_scores_below_0_uses_its_whole_radius() -> None:
+    scores = {"m": [0.0, 0.5, 1.0], "n": [0.2, 0.5, 0.9]}
+    figure = ElementTree.fromstring(radar(["a", "b", "c"], scores, lowest=0.0))
+    assert len(list(figure.iter(f"{SVG}polygon"))) == 4
+    dots = list(figure.iter(f"{SVG}circle"))
+    assert (dots[0].get("cx"), dots[0].get("cy")) == ("250.0", "180.0")
+
+
+def test_dots_of_equal_methods_do_not_hide_each_other() -> None:
+    figure = ElementTree.fromstring(radar(["a", "b", "c"], {name: [0.5, 0.5, 0.5] for name in "mnk"}))
+    dots = [(dot.get("cx"), dot.get("cy")) for dot in figure.iter(f"{SVG}circle")]
+    assert len(set(dots)) == 9
+    assert side_by_side([0, 100, 4, 8.0], 6) == [-6, 0, 0, 6]
+    assert side_by_side([50], 6) == [0]
 
 
 def test_a_score_that_nobody_measured_leaves_a_gap() -> None:

@@ -1,5 +1,6 @@
 """Batches made by formulas, so that tests of losses and steps depend on no loader and no file."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from data_pipeline.records import SPECIES
 from finetune.adversary import REGIONS
 from finetune.base_module import BaseModule
 from finetune.discriminator import PatchDiscriminator
-from finetune.objective import Guidance, Objective
+from finetune.objective import COPY_TERMS, Guidance, Objective
 from finetune.optimiser import Optimiser
 from finetune.pairs import Annotation, Batch
 from finetune.perceptual import OrientedFilters
@@ -83,8 +84,9 @@ def batch(
 def module(weights: dict[str, float], objective: dict[str, Any] | None = None, **options: Any) -> BaseModule:
     """The tiny model with the given terms, and a discriminator for each region that has weight."""
     torch.manual_seed(0)
-    model = LivePortrait(LivePortraitConfig.named("tiny"))
     chosen = Objective(**{"guidance": GUIDANCE, "weights": weights, **(objective or {})})
+    copies = chosen.any_weight(*COPY_TERMS)
+    model = LivePortrait(replace(LivePortraitConfig.named("tiny"), copies_pixels=copies))
     judged = [r for r in REGIONS if chosen.any_weight(f"gan{r}", f"feature_matching{r}")]
     nets = {f"{region[1:]}_discriminator" if region else "discriminator": tiny_judge() for region in judged}
     settings: dict[str, Any] = {

@@ -95,6 +95,32 @@ def test_reconstruction_is_the_weighted_difference_and_zero_for_equal_pictures()
     assert losses.reconstruction(half, target, weight).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_painting_is_how_far_a_frame_departs_from_the_moved_source_where_weight_lies():
+    moved, weight = torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
+    assert losses.painted(moved, moved, weight).item() == 0
+    weight[..., 4:] = 3
+    frame = moved.clone()
+    frame[..., 4:] += 0.1
+    assert losses.painted(frame, moved, weight).item() == pytest.approx(0.1 * 3 / 4, rel=1e-4)
+
+
+def test_a_third_of_the_weight_keeps_fur_sharp_and_lets_a_mouth_be_painted():
+    """Fur that lies some pixels off: a blur has less error, and still does not pay; what is seen nowhere does."""
+    torch.manual_seed(0)
+    fur, weight = torch.rand(1, 3, 32, 64), torch.ones(1, 1, 32, 61)
+    target, moved = fur[..., 3:], fur[..., :-3]
+    blur = torch.nn.functional.avg_pool2d(moved, 5, 1, 2, count_include_pad=False)
+
+    def price(frame, goal, share):
+        return (losses.reconstruction(frame, goal, weight) + share * losses.painted(frame, moved, weight)).item()
+
+    assert price(blur, target, 0) < price(moved, target, 0)
+    assert price(blur, target, 1 / 3) > price(moved, target, 1 / 3)
+    mouth = target.clone()
+    mouth[:, :, 8:24, 20:40] = 0.05
+    assert price(mouth, mouth, 1 / 3) < price(moved, mouth, 1 / 3)
+
+
 def test_region_weight_peaks_on_eyes_and_mouth():
     points = torch.tensor([[[0.3, 0.4], [0.7, 0.4], [0.5, 0.55], [0.4, 0.7], [0.6, 0.7]]])
     weight = losses.region_weight(points, 64, boost=2.0)

@@ -3,8 +3,11 @@ import dataclasses
 import pytest
 import torch
 
+from finetune.base_module import BaseModule
 from finetune.objective import TERMS, Objective
+from finetune.optimiser import Optimiser
 from finetune.teachers.panel import Teachers
+from lp_models import LivePortrait, LivePortraitConfig
 from tests.finetune.rows import CAT, DOG, GUIDANCE, HUMAN, batch, gradient_norms, module
 
 ALL = {"appearance", "motion", "warping", "generator"}
@@ -13,6 +16,7 @@ REACHES = {
     "gan": ALL, "gan_face": ALL, "gan_lip": ALL, "feature_matching": ALL, "feature_matching_face": ALL,
     "feature_matching_lip": ALL, "equivariance": {"motion"}, "prior": {"motion"}, "pose": {"motion"},
     "delta": {"motion"}, "guide": {"motion"}, "spans": {"motion"},
+    "moved": ALL - {"generator"}, "painted": ALL,
     "agreement": {"motion"}, "guard": {"motion"}, "flip": {"motion"},
 }  # fmt: skip
 
@@ -57,6 +61,14 @@ def test_every_term_reaches_what_it_must_train_and_nothing_else(term):
     assert terms[term].isfinite()
     terms[term].backward()
     assert set(gradient_norms(trained)) == REACHES[term]
+
+
+def test_terms_about_the_moved_source_are_refused_for_models_that_do_not_copy():
+    with pytest.raises(ValueError, match="copies_pixels=false; leave them at 0"):
+        BaseModule(
+            LivePortrait(LivePortraitConfig.named("tiny")), Objective(guidance=GUIDANCE, weights={"painted": 1.0}),
+            Optimiser(),
+        )  # fmt: skip
 
 
 def test_terms_with_weight_0_are_not_computed():
