@@ -21,8 +21,10 @@ COMMANDS = tuple(round(0.1 * n, 1) for n in range(9))
 LID_KEYPOINTS = ((11, 15), (13, 16))
 """Upper and lower lids (docs/training.md): moved by hand to see what the generator can do at all."""
 LIP_KEYPOINTS = ((20,), (19,))
-HAND_MOVES = tuple(round(-0.06 + 0.02 * n, 2) for n in range(9))
-"""By how much each edge is moved apart, in keypoint units before the scale."""
+WIDEST = {"eyes": 0.2, "lips": 0.3}
+"""How far apart edges are moved by hand, in units of the frame; from there they go together until they meet."""
+UPPER_SHARES = {"eyes": 0.75, "lips": 0.25}
+"""Share of the upper edge in that: lids move mostly by the upper one, lips mostly by the lower."""
 MARGIN_FRAC = 0.06
 
 
@@ -156,7 +158,7 @@ class Stage:
         else:
             delta = corrections.retarget_lips(x_s, torch.cat((face.lips.expand(num, -1), commands), dim=1))
         pictures = self.images(one, x_s + delta)
-        by_hand = self.images(one, x_s + moved_by_hand(one, part))
+        by_hand = self.images(one, x_s + moved_by_hand(one.keypoints, part))
         side = pictures.shape[-1]
         here = (eyes_mask if part == "eyes" else lips_mask)(face.points, side)
         head = _labels_from(face, side, HEAD) * (1 - here)
@@ -173,15 +175,15 @@ class Stage:
         return result, pictures
 
 
-def moved_by_hand(one: Prepared, part: str) -> Float[Tensor, "T K 3"]:
-    """Upper and lower edge moved apart vertically, lids mostly by the upper one, lips mostly by the lower."""
-    upper, lower = LID_KEYPOINTS if part == "eyes" else LIP_KEYPOINTS
-    shares = (1.0, 0.3) if part == "eyes" else (0.35, 1.0)
-    delta = torch.zeros(len(HAND_MOVES), one.keypoints.shape[1], 3)
-    for n, apart in enumerate(HAND_MOVES):
-        delta[n, list(upper), 1] = -shares[0] * apart
-        delta[n, list(lower), 1] = shares[1] * apart
-    return delta * one.motion.scale[:, :, None]
+def moved_by_hand(keypoints: Float[Tensor, "1 K 3"], part: str, num: int = len(COMMANDS)) -> Float[Tensor, "T K 3"]:
+    """Changes that bring upper and lower edge together until they meet, and apart; never past each other."""
+    upper, lower = (list(edge) for edge in (LID_KEYPOINTS if part == "eyes" else LIP_KEYPOINTS))
+    now = keypoints[:, lower, 1] - keypoints[:, upper, 1]
+    change = torch.linspace(0, WIDEST[part], num)[:, None] - now
+    delta = torch.zeros(num, *keypoints.shape[1:])
+    delta[:, upper, 1] = -UPPER_SHARES[part] * change
+    delta[:, lower, 1] = (1 - UPPER_SHARES[part]) * change
+    return delta
 
 
 def angle_deg(a: Float[Tensor, "T 3 3"], b: Float[Tensor, "T 3 3"]) -> Float[Tensor, " T"]:

@@ -2,7 +2,8 @@
 
 Not upstream's. A narrow model's flow has few cells (32 x 32 for a picture of 256 px): an eye is one cell high, and no
 such flow can shut it. Some keypoints have places of their own in the picture (lids, lips, nose: what guidance ties to
-landmarks); around each, pixels are pulled to exactly where it goes, by inverse-distance weights (Shepard 1968).
+landmarks); around each, pixels are pulled to where it goes, by inverse-distance weights (Shepard 1968). Lids
+that meet lie at one place: there it still counts which of them a pixel is on the side of.
 """
 
 from typing import NamedTuple
@@ -23,6 +24,9 @@ NEAR = 0.01
 """Within this distance all pixels move alike."""
 POWER = 3.0
 """Of the inverse squared distance: the higher, the more the nearest keypoint decides. Lids meet, so it must be high."""
+MEETING = ((11, 13), (15, 16), (20, 19))
+"""Upper and lower lids, upper and lower lip, as guidance ties them (conf/recipe/base.yaml)."""
+TINY = 1e-6
 WIDTH = 0.06
 """Of the Gaussians that show the generator where keypoints are."""
 
@@ -41,6 +45,8 @@ class KeypointPull(nn.Module):
     def __init__(self, config: LivePortraitConfig) -> None:
         super().__init__()
         self.chosen = list(config.followed_keypoints)
+        pairs = [pair for pair in MEETING if set(pair) <= set(self.chosen)]
+        self.meeting = [(self.chosen.index(one), self.chosen.index(other)) for one, other in pairs]
         self.show = nn.Conv2d(len(self.chosen) + 2, config.feature_channels, 1)
         # A trained model that is given this layer paints as before at first.
         for parameter in self.show.parameters():
@@ -56,17 +62,36 @@ class KeypointPull(nn.Module):
         H, W = shift.shape[-2:]
         with torch.autocast(shift.device.type, enabled=False):
             coarse = shift.float()
-            goal = kp_driving[:, self.chosen, :2].float()
-            wanted = kp_source[:, self.chosen, :2].float() - goal
+            # Not by a list of indices, which would be copied to the device at every call.
+            origin, goal = (
+                torch.stack([points[:, k, :2] for k in self.chosen], dim=1).float()
+                for points in (kp_source, kp_driving)
+            )
             there = F.grid_sample(coarse, goal[:, :, None], padding_mode="border", align_corners=False)[..., 0].mT
-            pull = spread(wanted - there, goal, FINER * H, FINER * W)
+            pull = spread(origin - goal - there, self._kept_apart(origin, goal), FINER * H, FINER * W)
             fine = F.interpolate(coarse, scale_factor=FINER, mode="bilinear", align_corners=False) + pull
             evidence = torch.cat((bumps(goal, H, W), F.avg_pool2d(pull, FINER) / REACH), dim=1)
         return Pulled(shift=fine, features=self.show(evidence))
 
+    def _kept_apart(self, origin: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
+        """Places to measure nearness from: goals, but of edges that meet never nearer together than in the source.
+
+        Else, where an eye shuts, skin above it would be as near to the lower lid as to the upper one.
+        """
+        places = list(goal.unbind(1))
+        for one, other in self.meeting:
+            before, now = origin[:, other] - origin[:, one], goal[:, other] - goal[:, one]
+            length, left = before.norm(dim=-1, keepdim=True), now.norm(dim=-1, keepdim=True)
+            apart = before * F.relu(length - left) / (2 * length + TINY)
+            places[one], places[other] = places[one] - apart, places[other] + apart
+        return torch.stack(places, dim=1)
+
 
 def spread(
-    values: Float[Tensor, "B K 2"], places: Float[Tensor, "B K 2"], height: int, width: int
+    values: Float[Tensor, "B K 2"],
+    places: Float[Tensor, "B K 2"],
+    height: int,
+    width: int,
 ) -> Float[Tensor, "B 2 H W"]:
     """Values at scattered places -> a map that has them there and is zero far away.
 

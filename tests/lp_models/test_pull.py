@@ -27,13 +27,14 @@ def test_a_spread_map_has_the_values_at_their_places_and_nothing_far_away() -> N
     at = torch.nn.functional.grid_sample(found, places[:, :, None], align_corners=False)[..., 0].mT
     torch.testing.assert_close(at, values, atol=2e-3, rtol=0)
     assert found[:, :, -1, 0].abs().max() < 0.02
-    half = spread(values[:, :1], torch.tensor([[[0.0, 0.0]]]), 400, 400)[0, 0, 200, 200 + round(REACH * 200)]
+    half = spread(values[:, :1], torch.zeros(1, 1, 2), 400, 400)[0, 0, 200, 200 + round(REACH * 200)]
     assert half == pytest.approx(0.05, abs=2e-3)
 
 
 def test_where_two_places_nearly_meet_the_nearer_one_decides() -> None:
     places = torch.tensor([[[0.0, 0.0], [0.0, 0.02]]])
-    found = spread(torch.tensor([[[0.0, -1.0], [0.0, 0.0]]]), places, 256, 256)[0, 1, :, 128]
+    values = torch.tensor([[[0.0, -1.0], [0.0, 0.0]]])
+    found = spread(values, places, 256, 256)[0, 1, :, 128]
     assert found[126] < -0.8
     assert found[132] > -0.2
 
@@ -57,6 +58,17 @@ def test_an_eye_shuts_that_is_one_cell_high() -> None:
     moved = moved_pixels(picture, KeypointPull(config())(torch.zeros(1, 2, 32, 32), source, driving).shift, 256)
     dark_before, dark_after = (1 - image[0, 0, :, 128] for image in (picture, moved))
     assert dark_after.sum() < 0.45 * dark_before.sum()
+
+
+@pytest.mark.parametrize("gap_px", [0, 0.5, 2, 4])
+def test_lids_that_meet_leave_no_more_than_a_seam(gap_px: float) -> None:
+    """However near each other they come, the skin above is the upper lid's and the skin below the lower lid's."""
+    picture = torch.ones(1, 3, 256, 256)
+    picture[:, :, 120:136, 96:160] = 0
+    source = keypoints((0.0, 120 / 128 - 1), (0.0, 136 / 128 - 1), (0.0, 0.9))
+    driving = keypoints((0.0, (128 - gap_px / 2) / 128 - 1), (0.0, (128 + gap_px / 2) / 128 - 1), (0.0, 0.9))
+    moved = moved_pixels(picture, KeypointPull(config())(torch.zeros(1, 2, 32, 32), source, driving).shift, 256)
+    assert (1 - moved[0, 0, :, 128]).sum() <= 4 + gap_px
 
 
 def test_bumps_are_where_the_places_are() -> None:
