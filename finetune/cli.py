@@ -216,7 +216,7 @@ def suit(data: "PairData", model: "LivePortrait", module: "Recipe") -> None:
     step = 2 ** (size.num_down_blocks + size.hourglass_blocks)
     stages = getattr(module, "stages", ())
     data.stage_rows = [(stage.until, stage.batch_size) for stage in stages]
-    sides = [side for stage in stages for side in (stage.side_px, stage.motion_px) if side]
+    sides = [side for stage in stages for side in stage.sides_px]
     if bad := [side for side in sides if side % step or not 0 < side <= size.image_px]:
         raise ValueError(
             f"recipe.stages: {bad[0]} px does not suit model={size.name}; take multiples of {step} up to "

@@ -135,6 +135,11 @@ class Stage:
             raise ValueError(f"recipe.stages: train is {list(self.train)}; name some of {', '.join(TRAINED)}")
 
     @property
+    def sides_px(self) -> list[int]:
+        """Smaller sides that networks work at."""
+        return [side for side in (self.side_px, self.motion_px) if side]
+
+    @property
     def paints(self) -> bool:
         """Whether frames are needed: the motion network alone learns from keypoints."""
         return set(self.train) != {"motion"}

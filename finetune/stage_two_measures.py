@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from finetune.drivers import Drawn, driven_keypoints
+from finetune.keypoint_openings import EYES, MOUTH
 from finetune.landmarks import OpeningRuler
 from finetune.recipe import has_bf16
 from finetune.shoulders import HEAD, SHOULDERS, eyes_mask, grown, lips_mask, masked_mean
@@ -18,13 +19,8 @@ from lp_models.geometry import Motion
 
 COMMANDS = tuple(round(0.1 * n, 1) for n in range(9))
 """Commanded openings."""
-LID_KEYPOINTS = ((11, 15), (13, 16))
-"""Upper and lower lids (docs/training.md): moved by hand to see what the generator can do at all."""
-LIP_KEYPOINTS = ((20,), (19,))
 WIDEST = {"eyes": 0.2, "lips": 0.3}
 """How far apart edges are moved by hand, in units of the frame; from there they go together until they meet."""
-UPPER_SHARES = {"eyes": 0.75, "lips": 0.25}
-"""Share of the upper edge in that: lids move mostly by the upper one, lips mostly by the lower."""
 MARGIN_FRAC = 0.06
 
 
@@ -177,12 +173,12 @@ class Stage:
 
 def moved_by_hand(keypoints: Float[Tensor, "1 K 3"], part: str, num: int = len(COMMANDS)) -> Float[Tensor, "T K 3"]:
     """Changes that bring upper and lower edge together until they meet, and apart; never past each other."""
-    upper, lower = (list(edge) for edge in (LID_KEYPOINTS if part == "eyes" else LIP_KEYPOINTS))
-    now = keypoints[:, lower, 1] - keypoints[:, upper, 1]
-    change = torch.linspace(0, WIDEST[part], num)[:, None] - now
     delta = torch.zeros(num, *keypoints.shape[1:])
-    delta[:, upper, 1] = -UPPER_SHARES[part] * change
-    delta[:, lower, 1] = (1 - UPPER_SHARES[part]) * change
+    for edges in EYES if part == "eyes" else MOUTH:
+        now = keypoints[:, edges.lower, 1] - keypoints[:, edges.upper, 1]
+        change = torch.linspace(0, WIDEST[part], num) - now
+        delta[:, edges.upper, 1] = -edges.upper_share * change
+        delta[:, edges.lower, 1] = (1 - edges.upper_share) * change
     return delta
 
 

@@ -4,8 +4,9 @@ Appearance, motion, warping and generator are frozen (LivePortrait 3.3); only th
 cross-identity and cross-species pairs. Openings are measured on the output by a ruler that is trained beforehand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,12 +16,22 @@ from torch.nn import functional as F
 
 from finetune.divisors import mean_of_processes, weighted, world_size
 from finetune.drivers import HUMAN, Drawn, Driving, draw_drivers, driven_keypoints, rows
+from finetune.keypoint_openings import keypoint_terms
 from finetune.landmarks import OpeningRuler, load_ruler
 from finetune.lessons import joined, lesson_loss, lessons_of
 from finetune.optimiser import Optimiser
 from finetune.pairs import Batch
 from finetune.recipe import Precision, Recipe
-from finetune.stitching_objective import Asked, Poses, StitchingObjective, ask, retarget_terms, stitch_terms
+from finetune.stitching_objective import (
+    WHOLE,
+    Asked,
+    Poses,
+    StitchingObjective,
+    StitchingStage,
+    ask,
+    retarget_terms,
+    stitch_terms,
+)
 from lp_models import LivePortrait, load_pretrained, resolve_weights, source_keypoints
 from lp_models.geometry import Motion
 
@@ -41,6 +52,7 @@ class StitchingModule(Recipe):
         start_from: weights (name or directory) whose correction networks are the start instead of the model's own.
         precision: auto, fp32 or bf16.
         seed: of the draws.
+        stages: what learns first, at which side, and how openings are judged then.
         features: unused; the same call builds every recipe.
 
     Raises:
@@ -62,12 +74,16 @@ class StitchingModule(Recipe):
         start_from: str = "",
         precision: Precision = "auto",
         seed: int = 0,
+        stages: Sequence[StitchingStage | Mapping[str, Any]] = (),
         features: object = None,
     ) -> None:
         start = start_corrections(model, start_from)
         super().__init__(model, optimiser, precision, seed)
         del features
         self.objective, self.driving, self.start = objective, driving or Driving(), start
+        self.stages = [stage if isinstance(stage, StitchingStage) else StitchingStage(**stage) for stage in stages]
+        if [stage.until for stage in self.stages] != sorted({stage.until for stage in self.stages}):
+            raise ValueError("recipe.stages: give the stages in order of their `until` steps")
         self.ruler = load_ruler(Path(ruler)) if ruler else OpeningRuler()
         self.ruler_path, self.ruler_steps, self.ruler_lr = ruler, 0 if ruler else ruler_steps, ruler_lr
         for part in FROZEN:
@@ -85,6 +101,12 @@ class StitchingModule(Recipe):
             f"start of the correction networks: {self.start}",
             measured,
             "shoulders: exact masks on rows with labels; elsewhere what lies below and around the face",
+            *(
+                f"stage until step {stage.until}: {' and '.join(stage.learn)}"
+                + (", openings by keypoints" if stage.openings_by == "keypoints" else "")
+                + (f", at {stage.side_px} px" if stage.side_px else "")
+                for stage in self.stages
+            ),
         ]
 
     def helpers(self) -> dict[str, nn.Module]:
@@ -152,52 +174,83 @@ class StitchingModule(Recipe):
         return torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
 
     @torch.no_grad()
-    def poses(self, batch: Batch, drawn: Drawn) -> tuple[Tensor, Poses]:
-        """Source volumes [B, C, D, H, W], and keypoints of the sources and of the sources driven by other rows.
+    def poses(self, batch: Batch, drawn: Drawn) -> Poses:
+        """Keypoints of the sources and of the sources driven by other rows.
 
         A driver is another row's individual from its source to its target picture, which always show the same one.
         """
         target = sized(batch.target, batch.source.shape[-1])
         with self.autocast():
-            volume = self.model.appearance(batch.source)
             both: Motion = self.model.motion(torch.cat((batch.source, target)))
         both = Motion(*(value.float() for value in both))
         own, later = (Motion(*(value.chunk(2)[part] for value in both)) for part in (0, 1))
         is_human = batch.species == HUMAN
         driven = driven_keypoints(own, rows(own, drawn.partner), rows(later, drawn.partner), is_human, drawn)
-        return volume, Poses(source_keypoints(own), driven)
+        return Poses(source_keypoints(own), driven)
+
+    @torch.no_grad()
+    def volumes(self, pictures: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C D H W"]:
+        """Of the source pictures."""
+        with self.autocast():
+            return self.model.appearance(pictures)
+
+    def stage(self) -> StitchingStage:
+        """The stage in force."""
+        return next((stage for stage in self.stages if self.step < stage.until), WHOLE)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """All terms, unweighted: two passes without gradient (undriven, driven), two with it (stitched, retargeted)."""
+        """All terms of the stage in force, unweighted."""
         return self._pass(batch)[0]
 
     def _pass(self, batch: Batch) -> tuple[dict[str, Tensor], Asked]:
         """The terms, and what was asked of each row."""
         self.ruler.requires_grad_(False)
-        draw = self._draw()
+        draw, stage = self._draw(), self.stage()
         drawn = draw_drivers(batch.species, self.driving, draw)
-        volume, poses = self.poses(batch, drawn)
+        poses = self.poses(batch, drawn)
         asked = self._ask(batch, draw)
         corrections = self.model.stitching
         eyes = corrections.retarget_eyes(poses.source, torch.cat((asked.now_eyes, asked.eyes), dim=1))
         lips = corrections.retarget_lips(poses.source, torch.cat((asked.now_lips, asked.lips), dim=1))
         retarget = eyes * asked.sets_eyes[:, None, None] + lips * asked.sets_lips[:, None, None]
         retargeted = poses.source + retarget
+        found: dict[str, Tensor] = {}
+        if "openings" in stage.learn and not stage.paints_openings:
+            known = batch.has_landmarks
+            asked = asked._replace(sets_eyes=asked.sets_eyes & known, sets_lips=asked.sets_lips & known)
+            found |= keypoint_terms(batch, asked, eyes, lips)
+        if not stage.paints:
+            return found, asked
         driven = torch.where(drawn.retargeted[:, None, None], retargeted.detach(), poses.driven)
-        stitched = corrections.stitch(poses.source, driven)
-        twice = torch.cat((volume, volume))
-        from_source = torch.cat((poses.source, poses.source))
-        pictures = torch.cat((batch.source, batch.source))
-        with self.autocast():
-            with torch.no_grad():
-                kept, moved = (
-                    self.model.drive(twice, from_source, torch.cat((poses.source, driven)), pictures).float().chunk(2)
-                )
-            held, opened = (
-                self.model.drive(twice, from_source, torch.cat((stitched, retargeted)), pictures).float().chunk(2)
+        fixed, learning = {"kept": poses.source}, dict[str, Tensor]()
+        if "stitching" in stage.learn:
+            fixed["moved"] = driven
+            learning["held"] = corrections.stitch(poses.source, driven)
+        if stage.paints_openings:
+            learning["opened"] = retargeted
+        pictures = sized(batch.source, stage.side_px or batch.source.shape[-1])
+        volume = self.volumes(pictures)
+        with torch.no_grad():
+            seen = self._driven(volume, poses.source, fixed, pictures)
+        seen |= self._driven(volume, poses.source, learning, pictures)
+        if "held" in seen:
+            found |= stitch_terms(
+                self.objective, batch, seen["kept"], seen["moved"], seen["held"], learning["held"] - driven
             )
-        found = stitch_terms(self.objective, batch, kept, moved, held, stitched - driven)
-        return found | retarget_terms(self.ruler, batch, kept, opened, asked, eyes, lips), asked
+        if "opened" in seen:
+            found |= retarget_terms(self.ruler, batch, seen["kept"], seen["opened"], asked, eyes, lips)
+        return found, asked
+
+    def _driven(
+        self, volume: Tensor, source: Float[Tensor, "B K 3"], driven: Mapping[str, Float[Tensor, "B K 3"]],
+        pictures: Float[Tensor, "B 3 S S"],
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Frames of the sources at several keypoints, in one pass."""
+        num = len(driven)
+        volumes, sources, images = (torch.cat([value] * num) for value in (volume, source, pictures))
+        with self.autocast():
+            frames = self.model.drive(volumes, sources, torch.cat(list(driven.values())), images).float()
+        return dict(zip(driven, frames.chunk(num), strict=True))
 
     @torch.no_grad()
     def _ask(self, batch: Batch, draw: torch.Generator) -> Asked:
@@ -212,10 +265,9 @@ class StitchingModule(Recipe):
         with torch.no_grad():
             own = torch.arange(len(batch.source), device=batch.source.device)
             no = torch.zeros(len(own), dtype=torch.bool, device=own.device)
-            volume, poses = self.poses(batch, Drawn(own, no, torch.ones(len(own), device=own.device), no))
+            poses = self.poses(batch, Drawn(own, no, torch.ones(len(own), device=own.device), no))
             stitched = self.model.stitching.stitch(poses.source, poses.driven)
-            with self.autocast():
-                return self.model.drive(volume, poses.source, stitched, batch.source).float()
+            return self._driven(self.volumes(batch.source), poses.source, {"all": stitched}, batch.source)["all"]
 
 
 def start_corrections(model: LivePortrait, start_from: str) -> str:

@@ -16,6 +16,8 @@ from finetune.shoulders import eyes_mask, head_mask, lips_mask, masked_mean, sho
 TERMS = (
     "stitch", "stitch_head", "stitch_size", "eyes", "eyes_size", "eyes_still", "lips", "lips_size", "lips_still",
 )  # fmt: skip
+LEARN = ("stitching", "openings")
+"""What a stage can teach: the stitching module, and those of eyes and lips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,51 @@ class StitchingObjective:
             low, high = getattr(self, name)
             if not 0 <= low <= high <= 2:
                 raise ValueError(f"recipe.objective.{name} is {[low, high]}; give [lowest, highest] between 0 and 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchingStage:
+    """A stretch of a run: what learns and how it is judged; the entries of `recipe.stages`.
+
+    Raises:
+        ValueError: a part or a judge is unknown.
+    """
+
+    until: int
+    """First step after the stage; the ruler's own steps count too."""
+    learn: Sequence[str] = LEARN
+    openings_by: str = "pictures"
+    """`pictures`: the ruler reads them off painted frames. `keypoints`: by the way of lids and lips alone, which is so
+    cheap that it is worth learning first (finetune/keypoint_openings.py)."""
+    side_px: int = 0
+    """Frames are painted at this smaller side; 0 for the model's own. The ruler wants the model's own."""
+    batch_size: int = 0
+    """Rows per step; 0 for data.batch_size."""
+
+    def __post_init__(self) -> None:
+        if not self.learn or set(self.learn) - set(LEARN):
+            raise ValueError(f"recipe.stages: learn is {list(self.learn)}; name some of {', '.join(LEARN)}")
+        if self.openings_by not in ("pictures", "keypoints"):
+            raise ValueError(f"recipe.stages: openings_by is {self.openings_by!r}; choose pictures or keypoints")
+
+    @property
+    def sides_px(self) -> list[int]:
+        """Smaller sides that networks work at."""
+        return [self.side_px] if self.side_px else []
+
+    @property
+    def paints_openings(self) -> bool:
+        """Whether frames with set eyes and lips are needed."""
+        return "openings" in self.learn and self.openings_by == "pictures"
+
+    @property
+    def paints(self) -> bool:
+        """Whether any frame is."""
+        return "stitching" in self.learn or self.paints_openings
+
+
+WHOLE = StitchingStage(until=2**62)
+"""Everything, on the model's own pictures: what follows the last stage."""
 
 
 class Poses(NamedTuple):

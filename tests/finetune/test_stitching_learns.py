@@ -50,7 +50,10 @@ class ObedientBase(LivePortrait):
         super().__init__(LivePortraitConfig.named("tiny"))
         self.appearance, self.motion = Paper(), Reader()  # pyright: ignore[reportAttributeAccessIssue]
 
-    def drive(self, volume: torch.Tensor, kp_source: torch.Tensor, kp_driving: torch.Tensor) -> torch.Tensor:
+    def drive(
+        self, volume: torch.Tensor, kp_source: torch.Tensor, kp_driving: torch.Tensor,
+        source: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         moved = kp_driving - kp_source
         head = [k for k in range(21) if k not in BODY]
         eyes = (volume[:, 0] + 4 * (moved[:, [13, 16], 1] - moved[:, [11, 15], 1]).mean(dim=1)).clamp(min=0)
@@ -137,7 +140,10 @@ def test_shoulders_stand_still_heads_move_and_openings_obey():
     module.driving = Driving(multiplier=(1.0, 1.0), retarget_frac=0.0)
     with torch.no_grad():
         drawn = module._draw()
-        volume, poses = module.poses(given, draw_drivers(given.species, module.driving, drawn))
+        poses, volume = (
+            module.poses(given, draw_drivers(given.species, module.driving, drawn)),
+            given.source[:, 0, 0, :8],
+        )
         kept, moved, held = (
             model.drive(volume, poses.source, keypoints)
             for keypoints in (poses.source, poses.driven, model.stitching.stitch(poses.source, poses.driven))

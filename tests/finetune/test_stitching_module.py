@@ -108,6 +108,54 @@ def test_rows_without_a_driver_ask_stitching_to_leave_them_alone(shards, ruler):
     assert driven.terms(batch)["stitch"] > 0
 
 
+def test_a_stage_learns_what_it_names_and_paints_no_more_than_that(shards, ruler):
+    source = data(shards)
+    source.read()
+    assert source.train is not None
+    batch = source.train.batch(0, 3, 64, 128)
+    stages = [
+        {"until": 1, "learn": ["openings"], "openings_by": "keypoints", "batch_size": 5},
+        {"until": 2, "learn": ["stitching"], "side_px": 32},
+        {"until": 3, "learn": ["openings"]},
+    ]
+    own = module(ruler=str(ruler), stages=stages)
+    own._frozen_statistics()
+    painted = []
+    own.model.generator.register_forward_hook(lambda _, inputs, frames: painted.append((len(frames), frames.shape[-1])))
+    openings = {f"{part}{end}" for part in ("eyes", "lips") for end in ("", "_size", "_still")}
+    stitching = {"stitch", "stitch_head", "stitch_size"}
+    seen = []
+    for own.step in range(4):
+        terms = own.terms(batch)
+        seen.append((set(terms), painted[:]))
+        painted.clear()
+        own.model.stitching.zero_grad(set_to_none=True)
+        own._total(terms).backward()
+        learns = {name for name, net in own.model.stitching.named_children() if net.mlp[-1].weight.grad is not None}  # pyright: ignore
+        assert ("stitching" in learns) == ("stitch" in terms)
+        assert ({"eye", "lip"} <= learns) == ("eyes" in terms)
+    full = own.model.config.output_px
+    assert seen == [
+        (openings - {"eyes_still", "lips_still"}, []),
+        (stitching, [(6, full // 2), (3, full // 2)]),
+        (openings, [(3, full), (3, full)]),
+        (openings | stitching, [(6, full), (6, full)]),
+    ]
+    assert "openings by keypoints" in " ".join(own.announce())
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"learn": ["eyes"]}, "name some of stitching, openings"),
+        ({"openings_by": "eye"}, "choose pictures or keypoints"),
+    ],
+)
+def test_odd_stages_are_refused(stage: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        module(stages=[{"until": 1, **stage}])
+
+
 def test_the_recipe_builds_from_its_config():
     from hydra import compose, initialize_config_module
     from hydra.utils import instantiate
