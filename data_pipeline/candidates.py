@@ -8,7 +8,8 @@ from typing import Any
 
 from data_pipeline.quality import QualityGate
 from data_pipeline.records import Quality, Rejected, Sample
-from data_pipeline.shards import ShardError, write_text
+from data_pipeline.shards import ShardError
+from data_pipeline.whole_file import write_text
 
 SCORES = "scores.jsonl"
 NEAR_DUPLICATE = "near-duplicate"

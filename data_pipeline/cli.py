@@ -29,7 +29,7 @@ def _curate(config: DictConfig) -> None:
     from data_pipeline.journal import resume_change
     from data_pipeline.report import write_report
     from data_pipeline.run_lock import run_lock
-    from data_pipeline.shards import write_text
+    from data_pipeline.whole_file import write_text
 
     out = _out(config)
     _refuse_inside(out, Path(config.source.path))

@@ -23,8 +23,9 @@ from data_pipeline.file_worker import FileRow, FileWorker, Job, write_lost
 from data_pipeline.media import source_id_of
 from data_pipeline.progress import track
 from data_pipeline.records import Drop
-from data_pipeline.shards import ShardWriter, write_text
+from data_pipeline.shards import ShardWriter
 from data_pipeline.stage_clock import StageClock
+from data_pipeline.whole_file import write_text
 from data_pipeline.work_folder import final_groups, read_results, remove_parts
 
 FILES = "files.jsonl"

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from data_pipeline.ledger import UNKNOWN, ledger_table, table
-from data_pipeline.shards import ShardError, read_manifest, write_text
+from data_pipeline.shards import ShardError, read_manifest
+from data_pipeline.whole_file import write_text
 
 CARD = "README.md"
 MARK = "<!-- made by lp-curate from manifest.json; changes are lost when it is made again -->"

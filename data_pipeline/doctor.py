@@ -16,10 +16,11 @@ import numpy as np
 
 from data_pipeline.ledger import Tally
 from data_pipeline.photo import decode_jpeg
-from data_pipeline.shards import ATTRIBUTION, MANIFEST, TRUTH_MEMBER, read_manifest, write_text
+from data_pipeline.shards import ATTRIBUTION, MANIFEST, TRUTH_MEMBER, read_manifest
 from data_pipeline.takedown import JOURNAL
 from data_pipeline.tar_check import REWRITE, Finding, Severity, TarCheck
 from data_pipeline.video import read_frames
+from data_pipeline.whole_file import write_text
 
 Decode = Literal["none", "sample", "all"]
 DOCTOR_JSON = "doctor.json"

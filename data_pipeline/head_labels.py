@@ -18,6 +18,7 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline.records import FLIPPED_POINTS, SPECIES, Species, Split
 from data_pipeline.video import read_frames
+from data_pipeline.whole_file import whole_file, write_errors
 
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 POINT_COLUMNS = ("reye", "leye", "nose", "mouthl", "mouthr")
@@ -280,12 +281,10 @@ def write_dataset(out: Path, photos: Iterable[tuple[HeadPhoto, UInt8[np.ndarray,
     names = "".join(f"  {index}: {species}\n" for index, species in enumerate(SPECIES))
     yaml = f"path: {json.dumps(str(out.resolve()))}\ntrain: images/train\nval: images/val\nkpt_shape: [5, 3]\n"
     _write(out / "data.yaml", f"{yaml}flip_idx: {list(FLIPPED_POINTS)}\nnames:\n{names}".encode())
-    part = out / "labels.csv.part"
-    with part.open("w", newline="") as lines:
+    with whole_file(out / "labels.csv") as part, write_errors(out / "labels.csv"), part.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, TABLE_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(out / "labels.csv")
     return dict(sorted(counts.items()))
 
 
@@ -307,6 +306,5 @@ def _rows(photo: HeadPhoto, path: str) -> list[dict[str, object]]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    with whole_file(path) as part, write_errors(path):
+        part.write_bytes(data)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from data_pipeline.shards import MANIFEST, ShardError, write_text
+from data_pipeline.shards import MANIFEST, ShardError
+from data_pipeline.whole_file import write_text
 
 JOURNAL = "change.journal.json"
 ASIDE = ".new.part"

@@ -16,7 +16,7 @@ from data_pipeline.records import Drop
 from data_pipeline.report_numbers import Numbers, file_of, funnel, gather, read_file_rows
 from data_pipeline.report_pictures import of_candidate, of_place, of_sample
 from data_pipeline.report_scores import CLIPS_ONLY, LOGARITHMIC, SCORES, thresholds
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 
 _TILES = 16
 _TILE_PX = 144

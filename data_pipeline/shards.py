@@ -29,12 +29,12 @@ from data_pipeline.ledger import UNKNOWN, Tally, attribution, code_version, id_h
 from data_pipeline.photo import decode_jpeg, encode_jpeg
 from data_pipeline.records import Landmarks, Quality, Sample
 from data_pipeline.video import encode_clip, read_member
-from data_pipeline.whole_file import whole_file, write_errors
+from data_pipeline.whole_file import write_text
 
 __all__ = [
     "ATTRIBUTION", "MANIFEST", "GroupWriter", "ShardError", "ShardWriter", "from_members", "manifest_text",
     "read_group", "read_groups", "read_manifest", "read_records", "read_samples", "read_tar", "shard_entry",
-    "shard_paths", "to_members", "write_tar", "write_text",
+    "shard_paths", "to_members", "write_tar",
 ]  # fmt: skip
 
 FORMAT = 1
@@ -269,13 +269,3 @@ def shard_entry(path: Path, num_samples: int, name: str = "") -> dict[str, Any]:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"name": name or path.name, "samples": num_samples, "bytes": path.stat().st_size, "sha256": digest}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; bytes of a file's name that are no text become an escape.
-
-    Raises:
-        WriteError: the disk does not take it.
-    """
-    with whole_file(path) as part, write_errors(path):
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")

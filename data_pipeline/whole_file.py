@@ -94,6 +94,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; bytes of a file's name that are no text become an escape.
+
+    Raises:
+        WriteError: the disk does not take it.
+    """
+    with whole_file(path) as part, write_errors(path):
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 @contextmanager
 def whole_binary(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing bytes; it becomes `path` at the end, and is removed after an error.

@@ -16,7 +16,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from data_pipeline.cli_errors import user_errors
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

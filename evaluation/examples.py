@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline.photo import encode_jpeg
-from data_pipeline.shards import write_text
 from data_pipeline.video import read_frames, read_info, write_video
+from data_pipeline.whole_file import write_text
 from evaluation.pair_folder import file_name
 from evaluation.results import COPY, Evaluation, Example
 from evaluation.rows import PairRow

@@ -26,8 +26,8 @@ from data_pipeline.progress import track
 from data_pipeline.puppets.identity import sample_identity
 from data_pipeline.puppets.render import render
 from data_pipeline.records import Species
-from data_pipeline.shards import write_text
 from data_pipeline.typed_options import read_options
+from data_pipeline.whole_file import write_text
 from evaluation.metrics.signals import roll_of_square_deg
 from evaluation.pair_folder import PAIRS_FILE, TRUTH, entry_of, pairs_text, write_arrays, write_pair
 from evaluation.puppet_levels import KINDS, Kind, level_motion, level_pictures

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.records import Species
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 from evaluation.metric_groups import main_of
 from evaluation.metrics.catalog import BY_NAME, METRICS
 from evaluation.metrics.metric import Metric

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.records import Species
-from data_pipeline.shards import write_text
-from data_pipeline.whole_file import whole_file
+from data_pipeline.whole_file import whole_file, write_text
 from evaluation.metrics.catalog import METRICS
 
 TAG = "tag_"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.records import SPECIES
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 from finetune.metrics_file import MetricsFile
 
 ANIMALS = tuple(name for name in SPECIES if name != "human")

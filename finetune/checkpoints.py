@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from data_pipeline.whole_file import write_text
 from finetune.settings import first_difference, settings_hash
 
 FORMAT = 1
@@ -129,9 +130,7 @@ class Checkpoints:
 
             shutil.copyfile(self.path(step), part)
         os.replace(part, self.folder / BEST)  # noqa: PTH105  (house rule: write, then os.replace)
-        part = note.with_name(note.name + ".part")
-        part.write_text(json.dumps({"step": step, "term": term, "score": score}))
-        os.replace(part, note)  # noqa: PTH105
+        write_text(note, json.dumps({"step": step, "term": term, "score": score}))
         return True
 
 

@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from data_pipeline.cli_errors import user_errors
+from data_pipeline.whole_file import write_text
 
 if TYPE_CHECKING:
     from finetune.datamodule import PairData
@@ -226,11 +227,7 @@ def suit(data: "PairData", model: "LivePortrait", module: "Recipe") -> None:
 
 def save_config(config: DictConfig, out: Path) -> None:
     """Write the composed config into the run's folder, whole or not at all."""
-    import os
-
-    part = out / "config.yaml.part"
-    part.write_text(OmegaConf.to_yaml(config))
-    os.replace(part, out / "config.yaml")  # noqa: PTH105  (house rule: write, then os.replace)
+    write_text(out / "config.yaml", OmegaConf.to_yaml(config))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from data_pipeline.records import SPECIES
+from data_pipeline.whole_file import write_text
 from finetune.clips import read_manifest
 from lp_models import LivePortrait, save_pretrained
 
@@ -41,9 +41,7 @@ def export(model: LivePortrait, state: Mapping[str, Tensor] | None, out: Path, f
         twin.load_state_dict(dict(state))
         model = twin
     save_pretrained(model, out, extra={"species": list(SPECIES), **facts})
-    part = out / "MODEL_CARD.md.part"
-    part.write_text(card_text(model, facts))
-    os.replace(part, out / "MODEL_CARD.md")  # noqa: PTH105  (house rule: write, then os.replace)
+    write_text(out / "MODEL_CARD.md", card_text(model, facts))
     return out
 
 

@@ -4,7 +4,6 @@ A small network that finds lids and lips in patches around eyes and mouth (LiveP
 frozen landmark network, issue 385; that one is not published). `finetune/ruler_training.py` trains it.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from data_pipeline.whole_file import whole_file, write_errors
 
 PATCH_PX = 40
 REACH = (0.5, 0.5, 0.7)
@@ -133,10 +134,8 @@ def save_ruler(state: Mapping[str, Tensor], path: Path) -> None:
     """Write the tensors of a ruler, whole or not at all."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file({name: value.contiguous() for name, value in state.items()}, part)
-    os.replace(part, path)  # noqa: PTH105  (house rule: write, then os.replace)
+    with whole_file(path) as part, write_errors(path):
+        save_file({name: value.contiguous() for name, value in state.items()}, part)
 
 
 def load_ruler(path: Path) -> OpeningRuler:

@@ -1,11 +1,12 @@
 """Rows of numbers by step -> a CSV file that is always whole and has each step once, however often a run is resumed."""
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from data_pipeline.whole_file import whole_file, write_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,7 @@ class MetricsFile:
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         names = list(dict.fromkeys(name for row in rows for name in row))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(self.path.name + ".part")
-        with part.open("w", newline="") as file:
+        with whole_file(self.path) as part, write_errors(self.path), part.open("w", newline="") as file:
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(part, self.path)  # noqa: PTH105  (house rule: write, then os.replace)

@@ -1,6 +1,5 @@
 """Pictures and clips in memory -> files that appear whole or not at all."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +9,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from data_pipeline.whole_file import whole_file, write_errors
+
 
 def save_png(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     """Write whole or not at all."""
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    Image.fromarray(image).save(part, "PNG")
-    os.replace(part, path)  # noqa: PTH105  (house rule: write, then os.replace)
+    with whole_file(path) as part, write_errors(path):
+        Image.fromarray(image).save(part, "PNG")
 
 
 def to_bytes(images: Float[Tensor, "B 3 H W"], side_px: int) -> UInt8[np.ndarray, "B side side 3"]:

@@ -4,7 +4,6 @@ Performances hold few wide-open mouths: in shards a lip opening above 0.3 is rar
 """
 
 import json
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import torch
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.records import SPECIES, Species
+from data_pipeline.whole_file import write_text
 from finetune.landmarks import OpeningRuler, save_ruler
 from finetune.lessons import Accuracy, Lessons, accuracies, joined, lesson_loss, lessons
 
@@ -125,9 +125,7 @@ def make_ruler(plan: RulerPlan) -> tuple[OpeningRuler, dict[str, dict[str, Accur
     save_ruler(ruler.state_dict(), path)
     report: dict[str, Any] = {"plan": asdict(plan), "seconds": time.monotonic() - started}
     report["held_out"] = {name: {part: a._asdict() for part, a in row.items()} for name, row in table.items()}
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps(report, indent=1))
-    os.replace(part, path.with_suffix(".json"))  # noqa: PTH105  (house rule: write, then os.replace)
+    write_text(path.with_suffix(".json"), json.dumps(report, indent=1))
     return ruler, table
 
 

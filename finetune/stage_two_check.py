@@ -5,7 +5,6 @@ train the modules: another seed, other puppets.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.records import Split
+from data_pipeline.whole_file import write_text
 from finetune.landmarks import OpeningRuler, load_ruler
 from finetune.picture_files import save_png
 from finetune.stage_two_faces import Face, faces, held_out_clips, performances
@@ -99,10 +99,7 @@ def check(plan: CheckPlan) -> str:
         sheet.append(_strip(pictures))
     found = {"plan": asdict(plan), "faces": [_named(face) for face in chosen], **report(rows, sweeps)}
     out = Path(plan.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(found, indent=1))
-    os.replace(part, out)  # noqa: PTH105  (house rule: write, then os.replace)
+    write_text(out, json.dumps(found, indent=1))
     save_png(out.with_suffix(".png"), _picture(sheet))
     return table(found)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.cli_errors import user_errors
-from data_pipeline.shards import write_text
 from data_pipeline.typed_options import read_options
+from data_pipeline.whole_file import write_text
 from evaluation.metrics.fault_page import fault_page
 from evaluation.metrics.planted_faults import FAULTS, STAGES, Stage
 from evaluation.metrics.reaction import reactions

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.progress import track
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 from evaluation.pair_folder import PAIRS_FILE, entry_of, pairs_text, write_pair
 from evaluation.protocols.pairs import Pair
 

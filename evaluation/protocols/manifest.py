@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 from evaluation.protocols.pairs import Pair
 from evaluation.protocols.plan import Plan
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 from evaluation.report.as_html import page
 from evaluation.report.as_markdown import write_markdown
 from evaluation.report.blocks import Block, Fold, Heading, Raw, Verbatim

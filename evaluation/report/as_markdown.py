@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipeline.shards import write_text
+from data_pipeline.whole_file import write_text
 from evaluation.figures import legend_svg
 from evaluation.report.blocks import (
     Block,

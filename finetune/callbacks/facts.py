@@ -1,11 +1,11 @@
 """The start of a run -> what it was made of: the composed config and the shards' manifest, in `out` and in loggers."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
 
+from data_pipeline.whole_file import write_text
 from finetune.loggers import loggers_of
 
 CONFIG, MANIFEST = "config.yaml", "shards_manifest.json"
@@ -28,9 +28,7 @@ class Facts(lightning.Callback):
             found[CONFIG] = (self.out / CONFIG).read_text()
         if (self.shards / "manifest.json").is_file():
             found[MANIFEST] = (self.shards / "manifest.json").read_text()
-            part = self.out / f"{MANIFEST}.part"
-            part.write_text(found[MANIFEST])
-            os.replace(part, self.out / MANIFEST)  # noqa: PTH105  (house rule: write, then os.replace)
+            write_text(self.out / MANIFEST, found[MANIFEST])
         for logger in loggers_of(trainer):
             if found:
                 logger.texts(found)
