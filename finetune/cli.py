@@ -183,7 +183,7 @@ def start_model(config: DictConfig) -> "LivePortrait":
     from dataclasses import replace
 
     from finetune.run import say
-    from finetune.start import following, prepare_scratch, with_pixels
+    from finetune.start import following, opening_mouths, prepare_scratch, with_pixels
     from lp_models import LivePortrait, load_pretrained, resolve_weights
 
     size = build(config.model)
@@ -192,12 +192,18 @@ def start_model(config: DictConfig) -> "LivePortrait":
     folder = resolve_weights(config.weights)
     # Loading gives eval mode; batch statistics must be those of training.
     model = load_pretrained(folder).train()
-    if size.copies_pixels and replace(size, copies_pixels=False, followed_keypoints=()) == model.config:
+    if (
+        size.copies_pixels
+        and replace(size, copies_pixels=False, followed_keypoints=(), opens_mouth=False) == model.config
+    ):
         say(f"weights={config.weights} paint every pixel; the way for the source's own pixels starts untrained")
         model = with_pixels(model)
-    if size.followed_keypoints and replace(size, followed_keypoints=()) == model.config:
+    if size.followed_keypoints and replace(size, followed_keypoints=(), opens_mouth=False) == model.config:
         say(f"weights={config.weights} follow no keypoints; now their pixels do, the generator's hints start untrained")
         model = following(model, size.followed_keypoints)
+    if size.opens_mouth and replace(size, opens_mouth=False) == model.config:
+        say(f"weights={config.weights} show no inside of mouths; now they do, in a colour that is still to be learned")
+        model = opening_mouths(model)
     if model.config != size:
         raise ValueError(
             f"weights={config.weights} hold the model {model.config.name!r}, which is not model={size.name}; add "

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from lp_models import LivePortrait
+from lp_models import LivePortrait, LivePortraitConfig
 
 CONTRAST_SHARE = 0.75
 CONTRAST_GAIN = 3.0
@@ -60,7 +60,17 @@ def with_pixels(model: LivePortrait) -> LivePortrait:
 @torch.no_grad()
 def following(model: LivePortrait, keypoints: Sequence[int]) -> LivePortrait:
     """A trained base that copies pixels -> the same, whose pixels follow these keypoints (lp_models/pull.py)."""
-    result = LivePortrait(replace(model.config, followed_keypoints=tuple(keypoints)))
+    return _with_more(model, replace(model.config, followed_keypoints=tuple(keypoints)))
+
+
+@torch.no_grad()
+def opening_mouths(model: LivePortrait) -> LivePortrait:
+    """A trained base whose pixels follow lips -> the same, with an inside behind them (lp_models/mouth.py)."""
+    return _with_more(model, replace(model.config, opens_mouth=True))
+
+
+def _with_more(model: LivePortrait, config: LivePortraitConfig) -> LivePortrait:
+    result = LivePortrait(config)
     pull = {name: value for name, value in result.state_dict().items() if name.startswith("warping.pull.")}
     result.load_state_dict(pull | model.state_dict())
     return result.train(model.training)

@@ -69,6 +69,8 @@ class LivePortraitConfig:
 
     followed_keypoints: Sequence[int] = ()
     """Keypoints that copied pixels follow exactly (lp_models/pull.py). Official: none."""
+    opens_mouth: bool = False
+    """Show the inside of a mouth where followed lips part that were shut (lp_models/mouth.py). Official: false."""
 
     stitching_hidden: Sequence[int] = (128, 128, 64)
     lip_hidden: Sequence[int] = (128, 128, 64)
@@ -83,8 +85,9 @@ class LivePortraitConfig:
                 # YAML and JSON have lists only; equality and hashing want tuples.
                 object.__setattr__(self, field.name, tuple(value))
         self._check_numbers()
-        if not isinstance(self.copies_pixels, bool):
-            raise ValueError(f"model config {self.name!r}: copies_pixels is {self.copies_pixels!r}; give true or false")
+        for name in ("copies_pixels", "opens_mouth"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"model config {self.name!r}: {name} is {value!r}; give true or false")
         self._check_followed()
         self._check_kernels()
         self._check_sides()
@@ -100,7 +103,7 @@ class LivePortraitConfig:
 
     def _check_numbers(self) -> None:
         for field in fields(self):
-            if field.name in ("name", "copies_pixels", "followed_keypoints"):
+            if field.name in ("name", "copies_pixels", "followed_keypoints", "opens_mouth"):
                 continue
             value = getattr(self, field.name)
             for number in value if isinstance(value, Sequence) else (value,):
@@ -115,6 +118,9 @@ class LivePortraitConfig:
             raise ValueError(f"{name} names one twice: {list(followed)}")
         if followed and not self.copies_pixels:
             raise ValueError(f"{name} needs copies_pixels=true: only copied pixels can follow")
+        lips = (14, 17, 19, 20)
+        if self.opens_mouth and not set(lips) <= set(followed):
+            raise ValueError(f"{name} is {list(followed)}; opens_mouth=true needs lips and mouth corners there: {lips}")
 
     def _check_kernels(self) -> None:
         for name in ("fusion_kernel", "mask_kernel", "occlusion_kernel"):

@@ -66,4 +66,4 @@ class LivePortrait(nn.Module):
             return None
         # Smaller pictures than the model's own are painted smaller too (training, finetune/forward.py).
         side_px = warp.features.shape[-1] * self.config.output_px // self.config.volume_side
-        return moved_pixels(source, warp.shift, side_px)
+        return moved_pixels(source, warp.shift, side_px, warp.over)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lp_models.config import LivePortraitConfig
+from lp_models.mouth import MouthInside
 from lp_models.pixels import centres
 
 FINER = 4
@@ -37,6 +38,8 @@ class Pulled(NamedTuple):
     shift: Float[Tensor, "B 2 H4 W4"]
     """From here to the place in the source picture, x y."""
     features: Float[Tensor, "B F H W"]
+    over: Float[Tensor, "B 4 H4 W4"] | None
+    """What covers the moved pixels: colours times share, and share; None for a model that opens no mouths."""
 
 
 class KeypointPull(nn.Module):
@@ -47,6 +50,7 @@ class KeypointPull(nn.Module):
         self.chosen = list(config.followed_keypoints)
         pairs = [pair for pair in MEETING if set(pair) <= set(self.chosen)]
         self.meeting = [(self.chosen.index(one), self.chosen.index(other)) for one, other in pairs]
+        self.mouth = MouthInside() if config.opens_mouth else None
         self.show = nn.Conv2d(len(self.chosen) + 2, config.feature_channels, 1)
         # A trained model that is given this layer paints as before at first.
         for parameter in self.show.parameters():
@@ -71,7 +75,10 @@ class KeypointPull(nn.Module):
             pull = spread(origin - goal - there, self._kept_apart(origin, goal), FINER * H, FINER * W)
             fine = F.interpolate(coarse, scale_factor=FINER, mode="bilinear", align_corners=False) + pull
             evidence = torch.cat((bumps(goal, H, W), F.avg_pool2d(pull, FINER) / REACH), dim=1)
-        return Pulled(shift=fine, features=self.show(evidence))
+            over = None
+            if self.mouth is not None:
+                over = self.mouth(kp_source.float(), kp_driving.float(), FINER * H, FINER * W)
+        return Pulled(shift=fine, features=self.show(evidence), over=over)
 
     def _kept_apart(self, origin: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
         """Places to measure nearness from: goals, but of edges that meet never nearer together than in the source.

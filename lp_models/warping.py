@@ -21,6 +21,8 @@ class Warp(NamedTuple):
     occlusion: Float[Tensor, "B 1 H W"]
     shift: Float[Tensor, "B 2 h w"] | None = None
     """From here to the place in the source picture, x y; None unless the model copies pixels. Of any side."""
+    over: Float[Tensor, "B 4 h w"] | None = None
+    """What covers the moved pixels (lp_models/mouth.py): colours times share, and share."""
 
 
 class WarpingNetwork(nn.Module):
@@ -46,8 +48,8 @@ class WarpingNetwork(nn.Module):
             moved = F.grid_sample(volume.float(), motion.flow, align_corners=False)
         features = self.fourth(self.third(moved.flatten(1, 2)))
         features = features * motion.occlusion.to(features.dtype)
-        shift = motion.shift
+        shift, over = motion.shift, None
         if self.pull is not None and shift is not None:
             pulled = self.pull(shift, kp_source, kp_driving)
-            shift, features = pulled.shift, features + pulled.features
-        return Warp(features=features, flow=motion.flow, occlusion=motion.occlusion, shift=shift)
+            shift, features, over = pulled.shift, features + pulled.features, pulled.over
+        return Warp(features=features, flow=motion.flow, occlusion=motion.occlusion, shift=shift, over=over)

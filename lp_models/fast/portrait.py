@@ -85,7 +85,7 @@ class FastPortrait(nn.Module):
             return self.generator(warp.features)
         picture = source.repeated(len(warp.shift)).picture
         assert picture is not None
-        return self.generator(warp.features, moved_pixels(picture, warp.shift, self.config.output_px))
+        return self.generator(warp.features, moved_pixels(picture, warp.shift, self.config.output_px, warp.over))
 
 
 def best_precision(device: str | torch.device) -> Precision:

@@ -180,11 +180,11 @@ class FastWarping(nn.Module):
         moves = torch.einsum("bndhw,bni->bdhwi", mask, offsets)
         flow = moves + grid
         features = self.fourth(self.third(sampled(source, flow))).float() * occlusion
-        shift = None if depths is None else surface_shift(moves, depths)
+        shift, over = None if depths is None else surface_shift(moves, depths), None
         if self.pull is not None and shift is not None:
             pulled = self.pull(shift, source.keypoints, kp_driving)
-            shift, features = pulled.shift, features + pulled.features
-        return Warp(features=features, flow=flow, occlusion=occlusion, shift=shift)
+            shift, features, over = pulled.shift, features + pulled.features, pulled.over
+        return Warp(features=features, flow=flow, occlusion=occlusion, shift=shift, over=over)
 
     def _scores(
         self, source: WarpSource, grid: Tensor, offsets: Tensor, kp_driving: Tensor

@@ -53,6 +53,7 @@ def psnr_db(a: torch.Tensor, b: torch.Tensor) -> float:
         {"copies_pixels": True},
         {"copies_pixels": True, "upscale": 1, "occlusion_kernel": 7},
         {"copies_pixels": True, "followed_keypoints": [0, 3, 20]},
+        {"copies_pixels": True, "followed_keypoints": [14, 17, 19, 20], "opens_mouth": True},
         {"volume_depth": 2},
         {"upscale": 1},
         {"hourglass_blocks": 1},
