@@ -278,11 +278,17 @@ def _driving(value: Any) -> str | int:  # noqa: ANN401
 def _reader(name: str | None) -> "OpeningReader | None":
     if name is None:
         return None
-    if name != "face_mesh":
-        raise ValueError(f"openings={name!r} is unknown; give face_mesh, or source_eyes and source_lips by hand")
-    from evaluation.openings import FaceMeshOpenings
+    if name == "built_in":
+        from evaluation.built_in_openings import BuiltInOpenings
 
-    return FaceMeshOpenings()
+        return BuiltInOpenings()
+    if name == "face_mesh":
+        from evaluation.openings import FaceMeshOpenings
+
+        return FaceMeshOpenings()
+    raise ValueError(
+        f"openings={name!r} is unknown; give built_in or face_mesh, or source_eyes and source_lips by hand"
+    )
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ class Animator:
             engine: fast, or plain for the readable networks.
             precision: of the fast networks; None takes the best that the device has.
             compiled: let torch.compile fuse the fast networks: worth its minute on a GPU.
-            openings: reads how open eyes and lips are, for retargeting (`evaluation.openings.FaceMeshOpenings`).
+            openings: reads how open eyes and lips are, for retargeting: `built_in_openings.BuiltInOpenings`.
 
         Raises:
             ValueError: the weights or the detector cannot be loaded; the message says what to do.

@@ -17,6 +17,12 @@ from evaluation.retarget import Corrections, closed_lips_delta, eyes_delta, lips
 from evaluation.sliders import PortraitEdit
 
 DRIVER = "driver"
+"""The driver's own opening."""
+FOLLOW = "follow"
+"""Of the source's own opening the share that the driver shows of their usual one: a blink shuts large eyes too."""
+WIDEST_SHARE = 1.3
+LEAST_USUAL = 0.05
+"""Of a driver whose eyes are shut nearly all the time no share can be told."""
 FIRST_FRAMES = 1024
 """Of a curve, that are read at once."""
 
@@ -29,7 +35,7 @@ def needed_openings(options: Options, *, is_video: bool) -> tuple[bool, bool]:
 
 def needs_driver_openings(options: Options) -> bool:
     """Whether the driver's openings must be read in every frame."""
-    return DRIVER in (options.eyes, options.lips)
+    return DRIVER in (options.eyes, options.lips) or options.eyes == FOLLOW
 
 
 def limit_reading(performance: Performance, options: Options) -> None:
@@ -43,8 +49,8 @@ def limit_reading(performance: Performance, options: Options) -> None:
             performance.drop_reader()
     elif not performance.knows_openings:
         raise ValueError(
-            f"{performance.driver_name}: eyes=driver and lips=driver need to know how open the driver's are; give "
-            "openings=face_mesh, or a motion template that holds them"
+            f"{performance.driver_name}: eyes=driver, eyes=follow and lips=driver need to know how open the "
+            "driver's are; give openings=built_in, or a motion template that holds them"
         )
 
 
@@ -72,7 +78,7 @@ def source_openings(
     if reader is None:
         raise ValueError(
             f"{name}: eyes and lips can be moved to a ratio only when the source's own is known; give "
-            f"{' '.join(missing)} as they look, or openings=face_mesh for people"
+            f"{' '.join(missing)} as they look, or openings=built_in"
         )
     read = stacked(list(reader(crops)))
     eyes = read.eyes if options.source_eyes is None else given.eyes
@@ -88,7 +94,9 @@ class Wishes:
 
     def __init__(self, options: Options, fps: Fraction) -> None:
         self.options = options
-        self._eyes = None if options.eyes in (None, DRIVER) else _Curve("eyes", options.eyes, fps)
+        self.usual_eyes: Float[Tensor, ""] | None = None
+        """The driver's usual opening, for eyes=follow; until it is told, the first one that is seen."""
+        self._eyes = None if options.eyes in (None, DRIVER, FOLLOW) else _Curve("eyes", options.eyes, fps)
         self._lips = None if options.lips in (None, DRIVER) else _Curve("lips", options.lips, fps)
 
     @property
@@ -119,10 +127,27 @@ class Wishes:
                 continue
             wanted = curve.frames(start, start + count) if curve is not None else theirs
             assert wanted is not None  # `limit_reading` has made sure
-            now, wanted = now.expand(count, now.shape[1]).to(device), wanted.to(device).float()
+            now = now.expand(count, now.shape[1])
+            if word == FOLLOW:
+                assert driver is not None
+                wanted = now.mean(dim=1, keepdim=True) * self._share(driver.eyes.mean(dim=1, keepdim=True)).to(now)
+            now, wanted = now.to(device), wanted.to(device).float()
             delta = retarget(corrections, x_s, now, wanted)
             change = change + torch.where(wanted.isnan()[:, :, None], torch.zeros_like(delta), delta)
         return change
+
+    def usual(self, driver: Openings | None) -> None:
+        """Tell how open the driver's eyes usually are: the median over all frames, if they are known."""
+        if driver is not None:
+            self.usual_eyes = driver.eyes.mean(dim=1).nanmedian()
+
+    def _share(self, eyes: Float[Tensor, "T 1"]) -> Float[Tensor, "T 1"]:
+        """Of the driver's usual opening; NaN while no face was seen."""
+        seen = eyes[eyes.isfinite()]
+        if self.usual_eyes is None and len(seen):
+            self.usual_eyes = seen[0]
+        usual = seen.new_tensor(float("nan")) if self.usual_eyes is None else self.usual_eyes
+        return (eyes / usual.clamp(min=LEAST_USUAL)).clamp(max=WIDEST_SHARE)
 
 
 def rest_change(

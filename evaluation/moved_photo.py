@@ -18,7 +18,7 @@ from evaluation.face_at_rest import (
     rest_change,
     source_openings,
 )  # fmt: skip
-from evaluation.openings import OpeningReader, Openings, held
+from evaluation.openings import OpeningReader, Openings, held, reader_of
 from evaluation.options import Options
 from evaluation.pasteback import paster, scaled_to_side
 from evaluation.performance import Performance, in_real_time
@@ -102,6 +102,7 @@ class PhotoMover:
         eyes, lips = openings or (None, None)
         at = choose_reference(motion, options.reference, self.heads[0].prepared.motion, lips, eyes)
         theirs = held(openings, self.performance.driver_name) if openings and follows else None
+        self.wishes.usual(theirs)
         return motion, motion.frames(at, at + 1), theirs
 
     @torch.inference_mode()
@@ -130,6 +131,7 @@ class PhotoMover:
     def _head(self, portrait: SourcePortrait, reader: OpeningReader | None) -> Head:
         options, engine = self.options, self.engine
         prepared = engine.prepare(portrait.crop)
+        reader = reader_of(reader, portrait.species)
         own = source_openings(options, [portrait.crop], reader, portrait.name, is_video=False)
         own = None if own is None else held(own, portrait.name)
         with torch.inference_mode():

@@ -22,7 +22,7 @@ from evaluation.face_at_rest import (
     rest_change,
     source_openings,
 )  # fmt: skip
-from evaluation.openings import OpeningReader, Openings, held
+from evaluation.openings import OpeningReader, Openings, held, reader_of
 from evaluation.options import Options
 from evaluation.pasteback import paste_into, scaled_to_side
 from evaluation.performance import Performance
@@ -111,13 +111,14 @@ class VideoMover:
         canonical: list[Tensor] = []
         motions: list[PosedMotion] = []
         openings: list[Openings | None] = []
+        reader = reader_of(self.reader, self.source.species)
         with closing(prefetched(crops, 2 * self.engine.batch_frames)) as ready:
             counted = track(ready, len(squares), "reading the source", "frames")
             for chunk in chunks(counted, self.engine.batch_frames):
                 motion, points = self.engine.read_face(np.stack(chunk))
                 canonical.append(points)
                 motions.append(motion)
-                openings.append(source_openings(self.options, chunk, self.reader, self.source.name, is_video=True))
+                openings.append(source_openings(self.options, chunk, reader, self.source.name, is_video=True))
         motion = PosedMotion(*(torch.cat(values) for values in zip(*motions, strict=True)))
         points = torch.cat(canonical)
         known = [one for one in openings if one is not None]
@@ -149,6 +150,7 @@ class VideoMover:
             if options.relative and not options.keep_motion:
                 x_d = rest
             theirs = None if openings is None or not needs_driver_openings(options) else self._theirs(openings, T)
+            self.wishes.usual(theirs)
             x_d = x_d + self.wishes.change(corrections, own.x_s, own.openings, 0, theirs)
             after = None
         stitch = corrections.stitch if options.stitching else None

@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from data_pipeline.records import Species
+
 EYES = ((159, 145, 33, 133), (386, 374, 362, 263))
 """Upper lid, lower lid, corner, corner of each eye in the face mesh: LivePortrait's points 6, 18, 0, 12 and 30, 42,
 24, 36 of 203."""
@@ -47,6 +49,20 @@ class OpeningReader(Protocol):
     def __call__(self, frames: Sequence[UInt8[np.ndarray, "H W 3"]]) -> Sequence[Openings | None]:
         """RGB frames -> one reading (T = 1) for each; None where there is no face."""
         ...
+
+
+@runtime_checkable
+class SpeciesReader(OpeningReader, Protocol):
+    """A reader that knows several species; as it comes it reads people, the drivers."""
+
+    def of(self, species: Species) -> OpeningReader:
+        """The reader of another species."""
+        ...
+
+
+def reader_of(reader: OpeningReader | None, species: Species | None) -> OpeningReader | None:
+    """The reader for a source of this species; the same one where it knows no difference."""
+    return reader.of(species) if species is not None and isinstance(reader, SpeciesReader) else reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from evaluation.sliders import PortraitEdit
 Audio = Literal["driver", "source", "none"]
 Smoothing = Literal["auto", "none", "kalman", "one-euro"]
 Wanted = float | int | str | None
-"""An opening to reach: a number, `driver` for the driver's own, the path of a CSV with a curve, or nothing."""
+"""An opening to reach: a number, a word for the driver's (see `Options.eyes`), the path of a CSV, or nothing."""
 KINDS: dict[Any, tuple[Any, str]] = {
     bool: (bool, "true or false"),
     float: (Real, "a number"),
@@ -58,7 +58,8 @@ class Options:
     keep_eyes_open: bool = False
     """Source videos: hold the eyes as open as in the first frame."""
     eyes: Wanted = None
-    """Eye-open ratio to reach, about 0.35 is open; or `driver`, or a CSV file with a curve."""
+    """Eye-open ratio to reach, about 0.35 is open; or `driver`; or `follow`: of the source's own opening the share that
+    the driver shows of their usual one; or a CSV file with a curve."""
     lips: Wanted = None
     """Lip-open ratio to reach, 0 is closed; or `driver`, or a CSV file with a curve."""
     keep_motion: bool = True
@@ -108,6 +109,8 @@ class Options:
                 raise ValueError(f"edit.{name}_open={value} is for the editor; here give {name}={value}")
 
     def _check_choices(self) -> None:
+        if self.lips == "follow":
+            raise ValueError("lips=follow is not possible: of a shut mouth there is no share; give lips=driver")
         if isinstance(self.head, str) and self.head not in ("largest", "all"):
             raise ValueError(f"head={self.head!r} is unknown; give largest, all, or a number from 0")
         is_word = isinstance(self.reference, str)

@@ -42,7 +42,7 @@ def names(folder: Path) -> list[str]:
         ),
         (["driving={photo}", "out=x.mp4", "eyes=0.3"], "give source_eyes=0.35 as they look"),
         (["driving={photo}", "out=x.mp4", "eyes=9", "source_eyes=0.3"], "eyes: 9 is out of range"),
-        (["driving={photo}", "out=x.mp4", "openings=magic"], "openings='magic' is unknown; give face_mesh"),
+        (["driving={photo}", "out=x.mp4", "openings=magic"], "openings='magic' is unknown; give built_in or face_mesh"),
         (["driving={photo}", "out=x.mp4", "audio=drver"], "audio='drver' is unknown"),
         (["driving={photo}", "out=x.mp4", "device=gpu"], "device=gpu is unknown"),
         (["driving={photo}", "out=x.mp4", "source_box=[1,2]"], "the box [1, 2] is not x0,y0,x1,y1"),

@@ -40,7 +40,9 @@ def test_only_what_is_asked_for_must_be_known() -> None:
     assert lips is not None
     assert torch.allclose(lips.lips, torch.full((2, 1), 0.1))
     assert needed_openings(Options(keep_eyes_open=True), is_video=True) == (True, False)
-    assert [needs_driver_openings(Options(eyes=value)) for value in (None, 0.3, "driver")] == [False, False, True]
+    assert [needs_driver_openings(Options(eyes=value)) for value in (None, 0.3, "driver", "follow")] == [
+        False, False, True, True,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_only_what_is_asked_for_must_be_known() -> None:
     ],
 )
 def test_what_is_not_known_is_named(options, missing) -> None:
-    with pytest.raises(ValueError, match=f"cat.jpg: .* give {missing} they look, or openings=face_mesh"):
+    with pytest.raises(ValueError, match=f"cat.jpg: .* give {missing} they look, or openings=built_in"):
         typed(**options)
 
 
@@ -81,7 +83,7 @@ def test_openings_of_a_driver_are_read_only_where_they_are_needed(lively, fake_r
     assert not has_reader(fake_reader(), eyes=0.3, reference="closest")
     assert has_reader(fake_reader(), reference="neutral")
     assert has_reader(fake_reader(), lips="driver")
-    with pytest.raises(ValueError, match=r"the driving frames: eyes=driver .* give openings=face_mesh, or a motion"):
+    with pytest.raises(ValueError, match=r"the driving frames: eyes=driver, .* give openings=built_in, or a motion"):
         has_reader(None, eyes="driver")
 
 
@@ -105,6 +107,23 @@ def test_of_the_drivers_eyes_the_first_one_counts(corrections) -> None:
     driver = Openings(torch.tensor([[0.1, 0.9], [0.4, 0.8]]), torch.zeros(2, 1))
     change = Wishes(Options(eyes="driver"), FPS).change(corrections, x_s, own(2), 0, driver)
     assert torch.allclose(change, eyes_delta(corrections, x_s, own(2).eyes, driver.eyes[:, :1]))
+
+
+def test_eyes_that_follow_take_the_drivers_share_of_their_usual_opening(corrections) -> None:
+    x_s = torch.randn(3, 21, 3)
+    driver = Openings(torch.tensor([[0.2, 0.2], [0.1, 0.1], [0.9, 0.9]]), torch.zeros(3, 1))
+    wishes = Wishes(Options(eyes="follow"), FPS)
+    wishes.usual(driver)  # 0.2
+    change = wishes.change(corrections, x_s, own(3), 0, driver)
+    wanted = torch.tensor([[0.25], [0.125], [0.325]])  # own mean 0.25; never wider than 1.3 times
+    assert torch.allclose(change, eyes_delta(corrections, x_s, own(3).eyes, wanted), atol=1e-6)
+    live = Wishes(Options(eyes="follow"), FPS)
+    first = live.change(corrections, x_s[:1], own(1), 0, Openings(*(v[1:2] for v in driver)))
+    assert torch.allclose(first, eyes_delta(corrections, x_s[:1], own(1).eyes, torch.tensor([[0.25]])), atol=1e-6)
+    unseen = Openings(torch.full((1, 2), torch.nan), torch.zeros(1, 1))
+    assert not Wishes(Options(eyes="follow"), FPS).change(corrections, x_s[:1], own(1), 0, unseen).any()
+    with pytest.raises(ValueError, match="give lips=driver"):
+        Options(lips="follow")
 
 
 def test_while_no_face_was_seen_the_driver_asks_for_nothing(corrections) -> None:

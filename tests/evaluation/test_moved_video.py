@@ -268,7 +268,10 @@ def test_what_a_video_cannot_do_is_told_before_it_is_read(moved, monkeypatch) ->
     for options, message in (
         ({"rules": "animal"}, "rules=animal moves photos only; use rules=human for a source video"),
         ({"eyes": "none.csv", "source_eyes": 0.3}, "eyes: none.csv is neither a number nor a file"),
-        ({"eyes": "driver", "source_eyes": 0.3}, "the driving frames: eyes=driver and lips=driver need to know"),
+        (
+            {"eyes": "driver", "source_eyes": 0.3},
+            "the driving frames: eyes=driver, eyes=follow and lips=driver need to know",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             moved(**options).steps()
