@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from data_pipeline.progress import track
 from data_pipeline.typed_options import read_options
 from data_pipeline.whole_file import check_writable, whole_file, write_errors
 from evaluation.animator import Animator, load_detector
+from evaluation.built_in_openings import BuiltInOpenings
 from evaluation.driver import open_driver
 from evaluation.gallery_pictures import named, on_white, stacked, webp_within
 from evaluation.openings import CURVE_COLUMNS
@@ -101,8 +102,10 @@ class Row:
     def __post_init__(self) -> None:
         if sum(map(bool, (self.driver, self.eyes, self.lips))) != 1:
             raise ValueError("give one of driver, eyes and lips")
-        if not 0 <= max(self.eyes, self.lips) <= WIDEST:
+        if not self.driver and not 0 < self.eyes + self.lips <= WIDEST:
             raise ValueError(f"openings lie between 0 and {WIDEST}")
+        if self.start_s < 0:
+            raise ValueError(f"start_s is {self.start_s}; give 0 or more")
 
 
 def read_list(path: Path, plan: FilmPlan) -> tuple[list[Column], list[Row]]:
@@ -117,6 +120,10 @@ def read_list(path: Path, plan: FilmPlan) -> tuple[list[Column], list[Row]]:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         columns = [Column(**entry) for entry in found["columns"]]
         rows = [Row(**entry) for entry in found["rows"]]
+        for row, column in product(rows, columns):
+            Options(**row.options, **column.options)  # checks them
+        if not columns or not rows:
+            raise ValueError("it needs one column and one row or more")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise ValueError(
@@ -150,7 +157,9 @@ def make_film(plan: FilmPlan) -> Path:
     check_writable(out)
     detector = load_detector("starter")
     animators = {
-        name: Animator.from_pretrained(plan.weights[name], detector=detector, device=plan.device)
+        name: Animator.from_pretrained(
+            plan.weights[name], detector=detector, device=plan.device, openings=BuiltInOpenings()
+        )
         for name in dict.fromkeys(column.weights for column in columns)
     }
     lines = [_line(row, columns, animators, plan) for row in track(rows, len(rows), "animating", "rows")]

@@ -18,7 +18,7 @@ from finetune.guard import Drift, FrozenMotion, motion_drift
 from finetune.lora import Lora
 from finetune.micro_batches import micro_batches
 from finetune.objective import COPY_TERMS, Cuts, Objective
-from finetune.optimiser import EVERYTHING, TRAINED, Optimiser, Stage
+from finetune.optimiser import EVERYTHING, TRAINED, Optimiser, Stage, stages_of
 from finetune.pairs import Batch
 from finetune.perceptual import FeatureNet
 from finetune.quick_networks import quicken
@@ -73,9 +73,7 @@ class BaseModule(Recipe):
         self.features = told if told is not None and getattr(features, "is_stand_in", True) else features
         self.judges = Judges(self._wanted(discriminator, face_discriminator, lip_discriminator), r1, r1_every)
         self.gan_from_step = gan_from_step
-        self.stages = [stage if isinstance(stage, Stage) else Stage(**stage) for stage in stages]
-        if [stage.until for stage in self.stages] != sorted({stage.until for stage in self.stages}):
-            raise ValueError("recipe.stages: give the stages in order of their `until` steps")
+        self.stages = stages_of(Stage, stages)
         model.stitching.requires_grad_(False)
         self.learning = [part for part in TRAINED if optimiser.module_lr.get(part, 1.0) > 0]
         self.guard = FrozenMotion(model.motion) if objective.weight("guard") else None

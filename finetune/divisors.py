@@ -12,9 +12,12 @@ from torch import Tensor
 
 from finetune import losses
 from finetune.adversary import Views
-from finetune.objective import Objective
+from finetune.objective import COPY_TERMS, Objective
 from finetune.pairs import Batch
 from finetune.teachers.panel import Teachers
+
+REGION_WEIGHTED = ("reconstruction", *COPY_TERMS)
+"""Terms in which eyes and mouth count more."""
 
 
 def world_size() -> int:
@@ -27,13 +30,14 @@ def world_size() -> int:
 def divisors(objective: Objective, batch: Batch, teachers: Teachers | None) -> dict[str, float]:
     """What the sum of each term over these rows is divided by, up to a constant; 0 where no row has the term.
 
-    Rows, but for two terms that are no plain means over rows: the reconstruction is divided by the sum of its region
-    weights, the spans by the rows with landmarks.
+    Rows, but for terms that are no plain means over rows: those that look more closely at eyes and mouth are divided by
+    the sum of their region weights, the spans by the rows with landmarks.
     """
     found = objective.counts(batch, teachers is not None and teachers.pose is not None)
-    if objective.weight("reconstruction"):
+    if closer := [name for name in REGION_WEIGHTED if objective.weight(name)]:
         points, side_px = batch.target_truth.points, batch.target.shape[-1]
-        found["reconstruction"] = float(losses.region_weight(points, side_px, objective.region_boost).sum())
+        sum_of_weights = float(losses.region_weight(points, side_px, objective.region_boost).sum())
+        found |= dict.fromkeys(closer, sum_of_weights)
     if objective.weight("spans"):
         known = batch.has_landmarks
         told = objective.rows("guide_teacher", batch) & ~known

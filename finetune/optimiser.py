@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 TRAINED = ("appearance", "motion", "warping", "generator")
 PARTS = (*TRAINED, "stitching")
+StageT = TypeVar("StageT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +144,29 @@ class Stage:
     def paints(self) -> bool:
         """Whether frames are needed: the motion network alone learns from keypoints."""
         return set(self.train) != {"motion"}
+
+
+def stages_of(kind: type[StageT], entries: Sequence[StageT | Mapping[str, Any]]) -> list[StageT]:
+    """The entries of `recipe.stages`, in order.
+
+    Raises:
+        ValueError: an option is unknown, or the stages are not in order.
+    """
+    known = [one.name for one in fields(kind)]  # pyright: ignore[reportArgumentType]
+    stages: list[StageT] = []
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            stages.append(entry)
+            continue
+        if unknown := [name for name in entry if name not in known]:
+            raise ValueError(f"recipe.stages has no option {unknown[0]!r}; there are {', '.join(known)}")
+        if "until" not in entry:
+            raise ValueError("recipe.stages: every stage needs until, the first step after it")
+        stages.append(kind(**entry))
+    untils: list[int] = [stage.until for stage in stages]  # pyright: ignore[reportAttributeAccessIssue]
+    if untils != sorted(set(untils)):
+        raise ValueError("recipe.stages: give the stages in order of their `until` steps")
+    return stages
 
 
 EVERYTHING = Stage(until=2**62)

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from finetune.divisors import mean_of_processes, weighted, world_size
 from finetune.drivers import HUMAN, Drawn, Driving, draw_drivers, driven_keypoints, rows
-from finetune.keypoint_openings import keypoint_terms
+from finetune.keypoint_openings import EYES, MOUTH, keypoint_terms
 from finetune.landmarks import OpeningRuler, load_ruler
 from finetune.lessons import joined, lesson_loss, lessons_of
-from finetune.optimiser import Optimiser
+from finetune.optimiser import Optimiser, stages_of
 from finetune.pairs import Batch
 from finetune.recipe import Precision, Recipe
 from finetune.stitching_objective import (
@@ -81,9 +81,14 @@ class StitchingModule(Recipe):
         super().__init__(model, optimiser, precision, seed)
         del features
         self.objective, self.driving, self.start = objective, driving or Driving(), start
-        self.stages = [stage if isinstance(stage, StitchingStage) else StitchingStage(**stage) for stage in stages]
-        if [stage.until for stage in self.stages] != sorted({stage.until for stage in self.stages}):
-            raise ValueError("recipe.stages: give the stages in order of their `until` steps")
+        self.stages = stages_of(StitchingStage, stages)
+        needed = {keypoint for edges in (*EYES, *MOUTH) for keypoint in (edges.upper, edges.lower)}
+        by_keypoints = [stage for stage in self.stages if "openings" in stage.learn and not stage.paints_openings]
+        if by_keypoints and max(needed) >= model.config.num_keypoints:
+            raise ValueError(
+                f"recipe.stages: openings_by=keypoints needs keypoints {sorted(needed)} on lids and lips, and this "
+                f"model has {model.config.num_keypoints}"
+            )
         self.ruler = load_ruler(Path(ruler)) if ruler else OpeningRuler()
         self.ruler_path, self.ruler_steps, self.ruler_lr = ruler, 0 if ruler else ruler_steps, ruler_lr
         for part in FROZEN:
@@ -174,11 +179,16 @@ class StitchingModule(Recipe):
         return torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
 
     @torch.no_grad()
-    def poses(self, batch: Batch, drawn: Drawn) -> Poses:
-        """Keypoints of the sources and of the sources driven by other rows.
+    def poses(self, batch: Batch, drawn: Drawn | None) -> Poses:
+        """Keypoints of the sources and of the sources driven by other rows; without `drawn` nobody drives.
 
         A driver is another row's individual from its source to its target picture, which always show the same one.
         """
+        if drawn is None:
+            with self.autocast():
+                seen: Motion = self.model.motion(batch.source)
+            points = source_keypoints(Motion(*(value.float() for value in seen)))
+            return Poses(points, points)
         target = sized(batch.target, batch.source.shape[-1])
         with self.autocast():
             both: Motion = self.model.motion(torch.cat((batch.source, target)))
@@ -207,7 +217,7 @@ class StitchingModule(Recipe):
         self.ruler.requires_grad_(False)
         draw, stage = self._draw(), self.stage()
         drawn = draw_drivers(batch.species, self.driving, draw)
-        poses = self.poses(batch, drawn)
+        poses = self.poses(batch, drawn if "stitching" in stage.learn else None)
         asked = self._ask(batch, draw)
         corrections = self.model.stitching
         eyes = corrections.retarget_eyes(poses.source, torch.cat((asked.now_eyes, asked.eyes), dim=1))

@@ -61,7 +61,7 @@ class StitchingStage:
     """
 
     until: int
-    """First step after the stage; the ruler's own steps count too."""
+    """First step after the stage. The ruler's own steps count too: with recipe.ruler=FILE there are none."""
     learn: Sequence[str] = LEARN
     openings_by: str = "pictures"
     """`pictures`: the ruler reads them off painted frames. `keypoints`: by the way of lids and lips alone, which is so
@@ -76,6 +76,10 @@ class StitchingStage:
             raise ValueError(f"recipe.stages: learn is {list(self.learn)}; name some of {', '.join(LEARN)}")
         if self.openings_by not in ("pictures", "keypoints"):
             raise ValueError(f"recipe.stages: openings_by is {self.openings_by!r}; choose pictures or keypoints")
+        if self.until < 1 or self.batch_size < 0 or self.side_px < 0:
+            raise ValueError("recipe.stages: give until of 1 or more, batch_size and side_px of 0 or more")
+        if self.side_px and "openings" in self.learn:
+            raise ValueError("recipe.stages: side_px is for learn: [stitching]; openings are read off full pictures")
 
     @property
     def sides_px(self) -> list[int]:

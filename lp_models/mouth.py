@@ -36,8 +36,10 @@ class MouthInside(nn.Module):
         self, kp_source: Float[Tensor, "B K 3"], kp_driving: Float[Tensor, "B K 3"], height: int, width: int
     ) -> Float[Tensor, "B 4 H W"]:
         """Both keypoint sets -> colours times share, and share."""
-        before, opening = _gap(kp_source), _gap(kp_driving)
-        share = ((OPEN - before) / (OPEN - SHUT)).clamp(0, 1) * ((opening - before) / LEAST).clamp(0, 1)
+        before, opening = _gap(kp_source).clamp(min=0), _gap(kp_driving)
+        # A mouth that comes nearer is larger and no more open.
+        larger = (_axes(kp_driving)[3] / _axes(kp_source)[3])[:, 0]
+        share = ((OPEN - before) / (OPEN - SHUT)).clamp(0, 1) * ((opening - larger * before) / LEAST).clamp(0, 1)
         inside = share[:, None, None, None] * lens(kp_driving, height, width)
         return torch.cat((inside * self.colour[:, None, None], inside), dim=1)
 
@@ -54,8 +56,10 @@ def lens(keypoints: Float[Tensor, "B K 3"], height: int, width: int) -> Float[Te
     return torch.stack([(edge / SOFT).sigmoid() for edge in (depth - top, bottom - depth, ends)]).prod(dim=0)[:, None]
 
 
-def _axes(keypoints: Float[Tensor, "B K 3"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Middle of the corners, unit vectors along and across their line, half its length."""
+def _axes(
+    keypoints: Float[Tensor, "B K 3"],
+) -> tuple[Float[Tensor, "B 2"], Float[Tensor, "B 2"], Float[Tensor, "B 2"], Float[Tensor, "B 1"]]:
+    """Middle of the corners, unit vectors along and across their line, half its length in units of the frame."""
     left, right = (keypoints[:, corner, :2] for corner in CORNERS)
     line = right - left
     length = line.norm(dim=1, keepdim=True).clamp(min=TINY)

@@ -50,6 +50,7 @@ class KeypointPull(nn.Module):
         self.chosen = list(config.followed_keypoints)
         pairs = [pair for pair in MEETING if set(pair) <= set(self.chosen)]
         self.meeting = [(self.chosen.index(one), self.chosen.index(other)) for one, other in pairs]
+        self.eyes = self.meeting[:2] if pairs[:2] == list(MEETING[:2]) else None
         self.mouth = MouthInside() if config.opens_mouth else None
         self.show = nn.Conv2d(len(self.chosen) + 2, config.feature_channels, 1)
         # A trained model that is given this layer paints as before at first.
@@ -81,17 +82,37 @@ class KeypointPull(nn.Module):
         return Pulled(shift=fine, features=self.show(evidence), over=over)
 
     def _kept_apart(self, origin: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
-        """Places to measure nearness from: goals, but of edges that meet never nearer together than in the source.
+        """Places to measure nearness from: goals, but edges that meet are never nearer together than in the source.
 
         Else, where an eye shuts, skin above it would be as near to the lower lid as to the upper one.
         """
         places = list(goal.unbind(1))
+        turn = self._turn(origin, goal)
         for one, other in self.meeting:
             before, now = origin[:, other] - origin[:, one], goal[:, other] - goal[:, one]
-            length, left = before.norm(dim=-1, keepdim=True), now.norm(dim=-1, keepdim=True)
-            apart = before * F.relu(length - left) / (2 * length + TINY)
+            if turn is not None:
+                before = torch.einsum("bij,bj->bi", turn, before)
+            length = before.norm(dim=-1, keepdim=True)
+            along = before / (length + TINY)
+            # Signed: edges that are past each other are further from where they were, not nearer.
+            left = (now * along).sum(dim=-1, keepdim=True)
+            apart = along * F.relu(length - left) / 2
             places[one], places[other] = places[one] - apart, places[other] + apart
         return torch.stack(places, dim=1)
+
+    def _turn(self, origin: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]) -> Float[Tensor, "B 2 2"] | None:
+        """How the line between the eyes has turned in the picture; None where the lids are not all followed."""
+        if self.eyes is None:
+            return None
+
+        def direction(points: Tensor) -> tuple[Tensor, Tensor]:
+            (a, b), (c, d) = self.eyes  # pyright: ignore[reportGeneralTypeIssues]
+            line = points[:, c] + points[:, d] - points[:, a] - points[:, b]
+            return (line / line.norm(dim=-1, keepdim=True).clamp(min=TINY)).unbind(-1)
+
+        (x, y), (u, v) = direction(origin), direction(goal)
+        cos, sin = x * u + y * v, x * v - y * u
+        return torch.stack((torch.stack((cos, -sin), dim=-1), torch.stack((sin, cos), dim=-1)), dim=-2)
 
 
 def spread(

@@ -1,6 +1,7 @@
 """The command that shows weights side by side: its panels, sweeps, and how it tells mistakes."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from data_pipeline.photo import encode_jpeg
 from evaluation import films
-from evaluation.films import Row, _gauge, _wanted
+from evaluation.films import FilmPlan, Row, _gauge, _wanted, read_list
 from tests.evaluation.stand_ins import Run, called
 
 LIST = """
@@ -79,6 +80,17 @@ def test_a_sweep_opens_in_the_middle_and_shuts_again() -> None:
     assert filled.index(max(filled)) == 4
 
 
+def test_the_lists_that_ship_can_be_read(monkeypatch) -> None:
+    monkeypatch.setattr(films, "_found", lambda name, roots, path: path)
+    lists = sorted((Path(__file__).parents[2] / "docs" / "films").glob("*.yaml"))
+    assert len(lists) == 2
+    for path in lists:
+        plan = FilmPlan(scenes=str(path), out="a.webp", weights={"before": "starter", "after": "starter"})
+        columns, rows = read_list(path, plan)
+        assert columns
+        assert rows
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -101,5 +113,11 @@ def test_a_row_needs_one_thing_that_moves_it(make, tmp_path) -> None:
     assert "give one of driver, eyes and lips" in make().err
     (tmp_path / "list.yaml").write_text(LIST.replace("eyes: 0.6", "eyes: 1.6"))
     assert "openings lie between 0 and 0.8" in make().err
+    (tmp_path / "list.yaml").write_text(LIST.replace("eyes: 0.6", "lips: -0.5"))
+    assert "openings lie between 0 and 0.8" in make().err
+    (tmp_path / "list.yaml").write_text(LIST.replace("stitching", "stiching"))
+    assert "cannot be used as a list" in make().err
+    (tmp_path / "list.yaml").write_text("columns: []\nrows: []")
+    assert "needs one column and one row" in make().err
     (tmp_path / "list.yaml").write_text(LIST.replace("0.16", "9"))
     assert "ends before 9 s" in make().err

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from finetune.divisors import REGION_WEIGHTED
 from finetune.micro_batches import micro_batches
 from finetune.objective import TERMS
 from tests.finetune.rows import CAT, DOG, HUMAN, batch, gradient_norms, module
@@ -62,10 +63,11 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(accumulate):
     assert max(differences(whole, parts).values()) < 1e-4
 
 
-def test_the_region_weighted_reconstruction_agrees_too():
-    whole, terms, _ = gradients(1, {"reconstruction": 1.0})
-    parts, found, _ = gradients(3, {"reconstruction": 1.0})
-    assert found["reconstruction"].item() == pytest.approx(terms["reconstruction"].item(), rel=1e-4)
+@pytest.mark.parametrize("term", REGION_WEIGHTED)
+def test_region_weighted_terms_agree_too(term):
+    whole, terms, _ = gradients(1, {term: 1.0})
+    parts, found, _ = gradients(3, {term: 1.0})
+    assert found[term].item() == pytest.approx(terms[term].item(), rel=1e-4)
     for name, norm in gradient_norms(whole).items():
         assert gradient_norms(parts)[name] == pytest.approx(norm, rel=1e-3), name
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from finetune.datamodule import PairData, Steps
-from finetune.divisors import divisors, judges_total, mean_of_processes, weighted
+from finetune.divisors import REGION_WEIGHTED, divisors, judges_total, mean_of_processes, weighted
 from finetune.lessons import joined, lesson_loss, lessons_of
 from finetune.micro_batches import rows
 from finetune.pairs import Batch
@@ -24,7 +24,8 @@ from tests.finetune.test_ddp import Curve, data_of, train
 from tests.finetune.test_stitching_module import module as untrained
 
 UNEVEN = {
-    "reconstruction": 10.0, "perceptual": 1.0, "perceptual_lip": 1.0, "gan": 1.0, "gan_lip": 1.0,
+    "reconstruction": 10.0, "moved": 2.0, "painted": 2.0, "perceptual": 1.0, "perceptual_lip": 1.0,
+    "gan": 1.0, "gan_lip": 1.0,
     "feature_matching_lip": 1.0, "prior": 1.0, "pose": 0.1, "delta": 1.0, "guide": 1.0, "spans": 1.0,
     "agreement": 1.0, "guard": 1.0, "flip": 1.0,
 }  # fmt: skip
@@ -205,7 +206,7 @@ def test_terms_that_are_no_plain_means_have_exact_divisors():
     halves = [divisors(objective, rows(whole, begin, begin + 3), None) for begin in (0, 3)]
     for name, value in found.items():
         assert halves[0][name] + halves[1][name] == pytest.approx(value), name
-    assert {name for name in found if found[name] != counts[name]} == {"reconstruction", "spans"}
+    assert {name for name in found if found[name] != counts[name]} == {*REGION_WEIGHTED, "spans"}
     assert found["spans"] == 3 * 4 + 2
     assert halves[0]["reconstruction"] > 1.1 * halves[1]["reconstruction"]
     taught = Teachers(landmarks=PuppetLandmarks(PuppetNet(), "untrained"))

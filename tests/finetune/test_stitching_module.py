@@ -149,6 +149,9 @@ def test_a_stage_learns_what_it_names_and_paints_no_more_than_that(shards, ruler
     [
         ({"learn": ["eyes"]}, "name some of stitching, openings"),
         ({"openings_by": "eye"}, "choose pictures or keypoints"),
+        ({"side_px": 32}, "openings are read off full pictures"),
+        ({"batch_size": -1}, "batch_size and side_px of 0 or more"),
+        ({"learns": ["stitching"]}, "no option 'learns'; there are until, learn"),
     ],
 )
 def test_odd_stages_are_refused(stage: dict, words: str):

@@ -60,7 +60,7 @@ def test_an_eye_shuts_that_is_one_cell_high() -> None:
     assert dark_after.sum() < 0.45 * dark_before.sum()
 
 
-@pytest.mark.parametrize("gap_px", [0, 0.5, 2, 4])
+@pytest.mark.parametrize("gap_px", [-4, 0, 0.5, 2, 4])
 def test_lids_that_meet_leave_no_more_than_a_seam(gap_px: float) -> None:
     """However near each other they come, the skin above is the upper lid's and the skin below the lower lid's."""
     picture = torch.ones(1, 3, 256, 256)
@@ -68,7 +68,17 @@ def test_lids_that_meet_leave_no_more_than_a_seam(gap_px: float) -> None:
     source = keypoints((0.0, 120 / 128 - 1), (0.0, 136 / 128 - 1), (0.0, 0.9))
     driving = keypoints((0.0, (128 - gap_px / 2) / 128 - 1), (0.0, (128 + gap_px / 2) / 128 - 1), (0.0, 0.9))
     moved = moved_pixels(picture, KeypointPull(config())(torch.zeros(1, 2, 32, 32), source, driving).shift, 256)
-    assert (1 - moved[0, 0, :, 128]).sum() <= 4 + gap_px
+    assert (1 - moved[0, 0, :, 128]).sum() <= 4 + max(0, gap_px)
+
+
+def test_lids_that_meet_in_a_head_that_turns_are_kept_apart_across_its_own_eyes() -> None:
+    pull = KeypointPull(config(followed_keypoints=[11, 13, 15, 16]))
+    source = torch.tensor([[[-0.3, -0.06], [-0.3, 0.06], [0.3, -0.06], [0.3, 0.06]]])
+    shut = source * torch.tensor([1.0, 0.1])
+    upright = pull._kept_apart(source, shut)
+    torch.testing.assert_close(upright, source, atol=1e-4, rtol=0)
+    quarter = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])  # a head on its side
+    torch.testing.assert_close(pull._kept_apart(source, shut @ quarter), source @ quarter, atol=1e-4, rtol=0)
 
 
 def test_bumps_are_where_the_places_are() -> None:
