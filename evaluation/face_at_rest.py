@@ -22,7 +22,9 @@ FOLLOW = "follow"
 """Of the source's own opening the share that the driver shows of their usual one: a blink shuts large eyes too."""
 WIDEST_SHARE = 1.3
 LEAST_USUAL = 0.05
-"""Of a driver whose eyes are shut nearly all the time no share can be told."""
+"""A driver's eyes that are usually shut further than this are taken to be this open."""
+LAST_FRAMES = 250
+"""Of a camera, whose median is its usual opening."""
 FIRST_FRAMES = 1024
 """Of a curve, that are read at once."""
 
@@ -52,6 +54,8 @@ def limit_reading(performance: Performance, options: Options) -> None:
             f"{performance.driver_name}: eyes=driver, eyes=follow and lips=driver need to know how open the "
             "driver's are; give openings=built_in, or a motion template that holds them"
         )
+    elif options.eyes == FOLLOW and performance.is_still:
+        raise ValueError(f"{performance.driver_name}: eyes=follow needs a driver that moves; give eyes=driver")
 
 
 def source_openings(
@@ -95,7 +99,8 @@ class Wishes:
     def __init__(self, options: Options, fps: Fraction) -> None:
         self.options = options
         self.usual_eyes: Float[Tensor, ""] | None = None
-        """The driver's usual opening, for eyes=follow; until it is told, the first one that is seen."""
+        """The driver's usual opening, for eyes=follow; until it is told, the median of the last ones seen."""
+        self._seen = torch.zeros(0)
         self._eyes = None if options.eyes in (None, DRIVER, FOLLOW) else _Curve("eyes", options.eyes, fps)
         self._lips = None if options.lips in (None, DRIVER) else _Curve("lips", options.lips, fps)
 
@@ -143,10 +148,10 @@ class Wishes:
 
     def _share(self, eyes: Float[Tensor, "T 1"]) -> Float[Tensor, "T 1"]:
         """Of the driver's usual opening; NaN while no face was seen."""
-        seen = eyes[eyes.isfinite()]
-        if self.usual_eyes is None and len(seen):
-            self.usual_eyes = seen[0]
-        usual = seen.new_tensor(float("nan")) if self.usual_eyes is None else self.usual_eyes
+        usual = self.usual_eyes
+        if usual is None:  # a camera: nobody knows what is to come
+            self._seen = torch.cat((self._seen.to(eyes), eyes[eyes.isfinite()]))[-LAST_FRAMES:]
+            usual = self._seen.nanmedian()
         return (eyes / usual.clamp(min=LEAST_USUAL)).clamp(max=WIDEST_SHARE)
 
 

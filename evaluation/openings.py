@@ -67,7 +67,7 @@ def reader_of(reader: OpeningReader | None, species: Species | None) -> OpeningR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenOpenings:
-    """Openings that the user knows: the same for every frame. For animals, which no reader knows.
+    """Openings that the user knows: the same for every frame.
 
     Raises:
         ValueError: a number is out of range.

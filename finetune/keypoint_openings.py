@@ -55,6 +55,7 @@ def keypoint_terms(
 def _off(
     delta: Float[Tensor, "B K 3"], marks: Float[Tensor, "B L 2"], change: Float[Tensor, "B N"], parts: Sequence[Edges]
 ) -> Float[Tensor, " B"]:
+    """Mean distance of the edges' keypoints from where a change of the opening puts them, in widths of the part."""
     errors = []
     for n, edges in enumerate(parts):
         along = marks[:, edges.corners[1]] - marks[:, edges.corners[0]]

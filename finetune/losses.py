@@ -187,8 +187,8 @@ def painted(
     """L_painted = |I - I_moved|_1 w / sum w: how far a frame departs from the moved source (ours).
 
     Where motion is not known exactly, a blur has less L1 error than sharp fur that lies a pixel off. It departs from
-    the moved source by far more than what it gains, a mouth that is painted open by just that much: at a third of the
-    weight of `reconstruction` the first does not pay and the second does.
+    the moved source by far more than what it gains, a mouth that is painted open by just that much: at a fifth to a
+    third of the weight of `reconstruction` the first does not pay and the second does.
     """
     return ((image - moved).abs() * weight).sum() / (3 * weight.sum())
 

@@ -20,7 +20,7 @@ from lp_models.geometry import Motion
 COMMANDS = tuple(round(0.1 * n, 1) for n in range(9))
 """Commanded openings."""
 WIDEST = {"eyes": 0.2, "lips": 0.3}
-"""How far apart edges are moved by hand, in units of the frame; from there they go together until they meet."""
+"""How far apart edges are moved by hand, from where they meet, in units of the frame from -1 to 1."""
 MARGIN_FRAC = 0.06
 
 

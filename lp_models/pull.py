@@ -2,8 +2,8 @@
 
 Not upstream's. A narrow model's flow has few cells (32 x 32 for a picture of 256 px): an eye is one cell high, and no
 such flow can shut it. Some keypoints have places of their own in the picture (lids, lips, nose: what guidance ties to
-landmarks); around each, pixels are pulled to where it goes, by inverse-distance weights (Shepard 1968). Lids
-that meet lie at one place: there it still counts which of them a pixel is on the side of.
+landmarks); around each, pixels are pulled to where it goes, by inverse-distance weights (Shepard 1968). Lids that meet
+lie at one place: there it still counts which of them a pixel is on the side of.
 """
 
 from typing import NamedTuple
@@ -43,7 +43,7 @@ class Pulled(NamedTuple):
 
 
 class KeypointPull(nn.Module):
-    """Makes some keypoints' motion exact in the picture."""
+    """Takes the pixels around some keypoints to where those go: exactly, but where lids or lips meet."""
 
     def __init__(self, config: LivePortraitConfig) -> None:
         super().__init__()

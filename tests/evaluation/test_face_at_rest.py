@@ -85,6 +85,9 @@ def test_openings_of_a_driver_are_read_only_where_they_are_needed(lively, fake_r
     assert has_reader(fake_reader(), lips="driver")
     with pytest.raises(ValueError, match=r"the driving frames: eyes=driver, .* give openings=built_in, or a motion"):
         has_reader(None, eyes="driver")
+    still = Performance(lively.engine, open_driver(moves(1)), whole_frame(64, 64, 64), fake_reader())
+    with pytest.raises(ValueError, match="needs a driver that moves"):
+        limit_reading(still, Options(eyes="follow"))
 
 
 def own(count: int = 1) -> Openings:
@@ -120,6 +123,10 @@ def test_eyes_that_follow_take_the_drivers_share_of_their_usual_opening(correcti
     live = Wishes(Options(eyes="follow"), FPS)
     first = live.change(corrections, x_s[:1], own(1), 0, Openings(*(v[1:2] for v in driver)))
     assert torch.allclose(first, eyes_delta(corrections, x_s[:1], own(1).eyes, torch.tensor([[0.25]])), atol=1e-6)
+    wide = Openings(torch.tensor([[0.4, 0.4], [0.4, 0.4], [0.4, 0.4]]), torch.zeros(3, 1))
+    live.change(corrections, x_s, own(3), 1, wide)  # a camera that began in a blink: now 0.4 is usual
+    shut = live.change(corrections, x_s[:1], own(1), 4, Openings(*(v[1:2] for v in driver)))
+    assert torch.allclose(shut, eyes_delta(corrections, x_s[:1], own(1).eyes, torch.tensor([[0.0625]])), atol=1e-6)
     unseen = Openings(torch.full((1, 2), torch.nan), torch.zeros(1, 1))
     assert not Wishes(Options(eyes="follow"), FPS).change(corrections, x_s[:1], own(1), 0, unseen).any()
     with pytest.raises(ValueError, match="give lips=driver"):

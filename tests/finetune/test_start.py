@@ -1,6 +1,6 @@
 import torch
 
-from finetune.start import FIRST_SHARE, following, prepare_scratch, with_pixels
+from finetune.start import FIRST_SHARE, following, opening_mouths, prepare_scratch, with_pixels
 from lp_models import LivePortrait, LivePortraitConfig
 
 
@@ -42,3 +42,16 @@ def test_a_base_whose_pixels_start_to_follow_keeps_every_weight() -> None:
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(follower(image, image), model(image, image), atol=1e-5, rtol=0)
+
+
+def test_a_base_that_starts_to_open_mouths_keeps_every_weight() -> None:
+    torch.manual_seed(0)
+    model = following(with_pixels(LivePortrait(LivePortraitConfig.named("tiny")).eval()), [14, 17, 19, 20])
+    opening = opening_mouths(model)
+    assert opening.config.opens_mouth
+    new = opening.state_dict()
+    assert all(torch.equal(value, new[name]) for name, value in model.state_dict().items())
+    assert {name for name in new if name not in model.state_dict()} == {"warping.pull.mouth.colour"}
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(opening(image, image), model(image, image), atol=1e-5, rtol=0)

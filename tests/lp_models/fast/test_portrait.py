@@ -80,15 +80,20 @@ def test_the_starter_size_too() -> None:
     )
 
 
-def test_flow_and_occlusion_are_the_plain_ones() -> None:
-    model = model_of(copies_pixels=True)
+def test_flow_occlusion_and_cover_are_the_plain_ones() -> None:
+    model = model_of(copies_pixels=True, followed_keypoints=[14, 17, 19, 20], opens_mouth=True)
     picture, volume, x_s, x_d = scene(model, 2)
+    # Lips that are shut in the source and open while driven.
+    x_s[:, [14, 17], :2], x_s[:, [19, 20], :2] = torch.tensor([[-0.2, 0.3], [0.2, 0.3]]), torch.tensor([0.0, 0.3])
+    x_d[:, [14, 17, 19, 20], :2] = torch.tensor([[-0.2, 0.3], [0.2, 0.3], [0.0, 0.5], [0.0, 0.3]])
     fast = FastPortrait(model)
     warp = fast.warping(fast.prepare(volume, x_s, picture), x_d)
     with torch.no_grad():
         for i in range(2):
             expected = model.warping(volume, kp_source=x_s, kp_driving=x_d[i : i + 1])
-            for name in ("flow", "occlusion", "features", "shift"):
+            assert expected.over is not None
+            assert expected.over[:, 3].max() > 0.5
+            for name in ("flow", "occlusion", "features", "shift", "over"):
                 ours, theirs = getattr(warp, name)[i], getattr(expected, name)[0]
                 assert torch.allclose(ours, theirs, atol=2e-5), name
 
