@@ -36,10 +36,9 @@ class MouthInside(nn.Module):
         self, kp_source: Float[Tensor, "B K 3"], kp_driving: Float[Tensor, "B K 3"], height: int, width: int
     ) -> Float[Tensor, "B 4 H W"]:
         """Both keypoint sets -> colours times share, and share."""
-        before, opening = _gap(kp_source).clamp(min=0), _gap(kp_driving)
-        # A mouth that comes nearer is larger and no more open.
-        larger = (_axes(kp_driving)[3] / _axes(kp_source)[3])[:, 0]
-        share = ((OPEN - before) / (OPEN - SHUT)).clamp(0, 1) * ((opening - larger * before) / LEAST).clamp(0, 1)
+        before, opening = _gap(kp_source), _gap(kp_driving)
+        parted, open_now = ((gap / LEAST).clamp(0, 1) for gap in (opening - before, opening))
+        share = ((OPEN - before) / (OPEN - SHUT)).clamp(0, 1) * parted * open_now
         inside = share[:, None, None, None] * lens(kp_driving, height, width)
         return torch.cat((inside * self.colour[:, None, None], inside), dim=1)
 

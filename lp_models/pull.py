@@ -94,9 +94,11 @@ class KeypointPull(nn.Module):
                 before = torch.einsum("bij,bj->bi", turn, before)
             length = before.norm(dim=-1, keepdim=True)
             along = before / (length + TINY)
-            # Signed: edges that are past each other are further from where they were, not nearer.
+            # Signed: lids a little past each other are further from where they were. Far past means that the source's
+            # own order was noise: lips that are shut.
             left = (now * along).sum(dim=-1, keepdim=True)
-            apart = along * F.relu(length - left) / 2
+            is_order = ((left + 2 * length) / (length + TINY)).clamp(0, 1)
+            apart = along * is_order * F.relu(length - left) / 2
             places[one], places[other] = places[one] - apart, places[other] + apart
         return torch.stack(places, dim=1)
 

@@ -71,6 +71,14 @@ def test_lids_that_meet_leave_no_more_than_a_seam(gap_px: float) -> None:
     assert (1 - moved[0, 0, :, 128]).sum() <= 4 + max(0, gap_px)
 
 
+def test_lips_whose_order_in_the_source_was_noise_open_as_others_do() -> None:
+    pull = KeypointPull(config(followed_keypoints=[19, 20]))
+    opened = torch.tensor([[[0.0, 0.1], [0.0, -0.1]]])  # lower lip first
+    for gap in (0.01, -0.01):
+        source = torch.tensor([[[0.0, gap], [0.0, -gap]]])
+        torch.testing.assert_close(pull._kept_apart(source, opened), opened)
+
+
 def test_lids_that_meet_in_a_head_that_turns_are_kept_apart_across_its_own_eyes() -> None:
     pull = KeypointPull(config(followed_keypoints=[11, 13, 15, 16]))
     source = torch.tensor([[[-0.3, -0.06], [-0.3, 0.06], [0.3, -0.06], [0.3, 0.06]]])
