@@ -20,11 +20,13 @@ DRIVER = "driver"
 """The driver's own opening."""
 FOLLOW = "follow"
 """Of the source's own opening the share that the driver shows of their usual one: a blink shuts large eyes too."""
-WIDEST_SHARE = 1.3
+WIDEST_SHARE = 1.15
+USUAL_QUANTILE = 0.8
+"""Of the driver's openings: eyes are open for most of the time, and half shut for much of it."""
 LEAST_USUAL = 0.05
 """A driver's eyes that are usually shut further than this are taken to be this open."""
 LAST_FRAMES = 250
-"""Of a camera, whose median is its usual opening."""
+"""Of a camera, that tell its usual opening."""
 FIRST_FRAMES = 1024
 """Of a curve, that are read at once."""
 
@@ -99,7 +101,7 @@ class Wishes:
     def __init__(self, options: Options, fps: Fraction) -> None:
         self.options = options
         self.usual_eyes: Float[Tensor, ""] | None = None
-        """The driver's usual opening, for eyes=follow; until it is told, the median of the last ones seen."""
+        """The driver's usual opening, for eyes=follow; until it is told, that of the last frames seen."""
         self._seen = torch.zeros(0)
         self._eyes = None if options.eyes in (None, DRIVER, FOLLOW) else _Curve("eyes", options.eyes, fps)
         self._lips = None if options.lips in (None, DRIVER) else _Curve("lips", options.lips, fps)
@@ -142,16 +144,16 @@ class Wishes:
         return change
 
     def usual(self, driver: Openings | None) -> None:
-        """Tell how open the driver's eyes usually are: the median over all frames, if they are known."""
+        """Tell how open the driver's eyes usually are, if all frames are known."""
         if driver is not None:
-            self.usual_eyes = driver.eyes.mean(dim=1).nanmedian()
+            self.usual_eyes = driver.eyes.mean(dim=1).nanquantile(USUAL_QUANTILE)
 
     def _share(self, eyes: Float[Tensor, "T 1"]) -> Float[Tensor, "T 1"]:
         """Of the driver's usual opening; NaN while no face was seen."""
         usual = self.usual_eyes
         if usual is None:  # a camera: nobody knows what is to come
             self._seen = torch.cat((self._seen.to(eyes), eyes[eyes.isfinite()]))[-LAST_FRAMES:]
-            usual = self._seen.nanmedian()
+            usual = self._seen.quantile(USUAL_QUANTILE) if len(self._seen) else eyes.new_tensor(float("nan"))
         return (eyes / usual.clamp(min=LEAST_USUAL)).clamp(max=WIDEST_SHARE)
 
 
