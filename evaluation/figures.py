@@ -11,6 +11,8 @@ PALETTE = ("#8a8f98", "#c08a3e", "#4f7cac", "#2a9d8f", "#d1495b", "#7b5ea7", "#6
 LABEL_WIDTH, BAR_WIDTH, BAR_HEIGHT = 140, 300, 13
 LONGEST = 2.5
 """Bars end at this many times the mark, so that one failure does not flatten the rest; their numbers stay."""
+MOST_FILLED = 4
+"""Shapes of a radar that are filled."""
 DOT = 3.2
 """Radius of a value's dot on a radar; dots of one axis that would hide each other lie side by side."""
 
@@ -98,7 +100,9 @@ def radar(
         scores: method -> one score per axis; values outside are drawn at the border, unknown ones leave a gap.
         lowest: score of the centre, 0 or less.
     """
-    size, radius = 500, 150
+    radius = 150
+    # Titles stand beside the rim; a letter of the font is about 6.5 px wide.
+    size = max(500, 2 * (1.09 * radius + 6.5 * max(map(len, axes), default=0)))
     middle_x, middle_y = size / 2, 180
 
     def share(score: float | int) -> float | int:
@@ -125,7 +129,8 @@ def radar(
         points = [at(axis, value) for axis, value in enumerate(values) if value is not None]
         style = f"stroke='{colour(i)}' stroke-width='2' stroke-linejoin='round'"
         is_whole = len(points) == len(axes)
-        inner = f"fill='{colour(i)}' fill-opacity='.1'" if is_whole else "fill='none'"
+        # Many veils over each other are a grey fog.
+        inner = f"fill='{colour(i)}' fill-opacity='.1'" if is_whole and len(scores) <= MOST_FILLED else "fill='none'"
         parts.append(_shape(points, f"{inner} {style}", title=name, is_closed=is_whole))
     for axis in range(len(axes)):
         known = {i: value for i, values in enumerate(scores.values()) if (value := values[axis]) is not None}

@@ -39,6 +39,16 @@ def test_a_radar_without_scores_below_0_uses_its_whole_radius() -> None:
     assert (dots[0].get("cx"), dots[0].get("cy")) == ("250.0", "180.0")
 
 
+def test_long_titles_of_axes_lie_inside_the_drawing() -> None:
+    title = "flicker beyond the driver"
+    figure = ElementTree.fromstring(radar(["a", "b", title, "c", "d", title], {"m": [0.5] * 6}))
+    width = float(figure.get("width") or 0)
+    for text in (text for text in figure.iter(f"{SVG}text") if text.text == title):
+        x, long = float(text.get("x") or 0), 6.5 * len(title)
+        assert (x - long if text.get("text-anchor") == "end" else x) >= 0
+        assert (x if text.get("text-anchor") == "end" else x + long) <= width
+
+
 def test_dots_of_equal_methods_do_not_hide_each_other() -> None:
     figure = ElementTree.fromstring(radar(["a", "b", "c"], {name: [0.5, 0.5, 0.5] for name in "mnk"}))
     dots = [(dot.get("cx"), dot.get("cy")) for dot in figure.iter(f"{SVG}circle")]
