@@ -107,13 +107,11 @@ class KeypointPull(nn.Module):
         if self.eyes is None:
             return None
 
-        def direction(points: Tensor) -> tuple[Tensor, Tensor]:
-            (a, b), (c, d) = self.eyes  # pyright: ignore[reportGeneralTypeIssues]
-            line = points[:, c] + points[:, d] - points[:, a] - points[:, b]
-            return (line / line.norm(dim=-1, keepdim=True).clamp(min=TINY)).unbind(-1)
-
-        (x, y), (u, v) = direction(origin), direction(goal)
-        cos, sin = x * u + y * v, x * v - y * u
+        (a, b), (c, d) = self.eyes
+        lines = [points[:, c] + points[:, d] - points[:, a] - points[:, b] for points in (origin, goal)]
+        before, now = (line / line.norm(dim=-1, keepdim=True).clamp(min=TINY) for line in lines)
+        cos = (before * now).sum(dim=-1)
+        sin = before[:, 0] * now[:, 1] - before[:, 1] * now[:, 0]
         return torch.stack((torch.stack((cos, -sin), dim=-1), torch.stack((sin, cos), dim=-1)), dim=-2)
 
 

@@ -2,6 +2,7 @@ import csv
 import gc
 import json
 import weakref
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -161,6 +162,16 @@ def test_tiny_weights_go_the_whole_way(puppet_set, tiny_weights) -> None:
     assert np.isfinite(result.mean("tiny", "l1").mean)
 
 
+@pytest.fixture
+def young_garbage() -> Iterator[None]:
+    """Collecting garbage looks at what a test made and not at a million older objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("young_garbage")
 @pytest.mark.parametrize("has_store", [True, False])
 def test_no_pair_is_held_after_it_was_measured(tmp_path, has_store) -> None:
     """Counts the living pixels of earlier pairs each time a pair is read, and what is kept for the whole set."""

@@ -37,4 +37,4 @@ def test_own_processor_time_grows_with_work() -> None:
     end = time.process_time() + 0.05
     while time.process_time() < end:
         pass
-    assert 0.04 <= own_cpu_s() - before < 2
+    assert 0.02 < own_cpu_s() - before < 2

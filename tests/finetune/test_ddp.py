@@ -221,6 +221,7 @@ def divided(rank: int, shards: Path, out: Path, steps: int, kind: str) -> Any:
     return totals, local
 
 
+@pytest.mark.slow
 def test_fsdp_divides_the_networks_and_learns_what_ddp_learns(shards, tmp_path):
     plain = on_ranks(2, divided, shards, tmp_path / "ddp", 3, "ddp")
     shared = on_ranks(2, divided, shards, tmp_path / "fsdp", 3, "fsdp")
