@@ -199,8 +199,8 @@ class StitchingModule(Recipe):
         return Poses(source_keypoints(own), driven)
 
     @torch.no_grad()
-    def volumes(self, pictures: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C D H W"]:
-        """Of the source pictures."""
+    def volumes(self, pictures: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B *volume"]:
+        """Of the source pictures, [B, C, D, H, W]; stand-ins of other shapes do in tests."""
         with self.autocast():
             return self.model.appearance(pictures)
 
