@@ -18,7 +18,7 @@ from jaxtyping import Float32, UInt8
 
 from data_pipeline.records import FLIPPED_POINTS, SPECIES, Species, Split
 from data_pipeline.video import read_frames
-from data_pipeline.whole_file import whole_file, write_errors
+from data_pipeline.whole_file import whole_file, write_bytes, write_errors
 
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 POINT_COLUMNS = ("reye", "leye", "nose", "mouthl", "mouthr")
@@ -273,14 +273,14 @@ def write_dataset(out: Path, photos: Iterable[tuple[HeadPhoto, UInt8[np.ndarray,
         for path in (image_path, label_path):
             path.parent.mkdir(parents=True, exist_ok=True)
         _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        _write(image_path, data.tobytes())
-        _write(label_path, ("\n".join(yolo_lines(photo, *image.shape[:2])) + "\n").encode())
+        write_bytes(image_path, data.tobytes())
+        write_bytes(label_path, ("\n".join(yolo_lines(photo, *image.shape[:2])) + "\n").encode())
         rows += _rows(photo, f"images/{photo.split}/{name}")
         key = f"{photo.split}/{photo.heads[0].species if photo.heads else 'none'}"
         counts[key] = counts.get(key, 0) + 1
     names = "".join(f"  {index}: {species}\n" for index, species in enumerate(SPECIES))
     yaml = f"path: {json.dumps(str(out.resolve()))}\ntrain: images/train\nval: images/val\nkpt_shape: [5, 3]\n"
-    _write(out / "data.yaml", f"{yaml}flip_idx: {list(FLIPPED_POINTS)}\nnames:\n{names}".encode())
+    write_bytes(out / "data.yaml", f"{yaml}flip_idx: {list(FLIPPED_POINTS)}\nnames:\n{names}".encode())
     with whole_file(out / "labels.csv") as part, write_errors(out / "labels.csv"), part.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, TABLE_COLUMNS)
         writer.writeheader()
@@ -303,8 +303,3 @@ def _rows(photo: HeadPhoto, path: str) -> list[dict[str, object]]:
         row["visibility"] = ("1" if head.mouth_is_centre else "2") if labelled else ""
         rows.append(row)
     return rows
-
-
-def _write(path: Path, data: bytes) -> None:
-    with whole_file(path) as part, write_errors(path):
-        part.write_bytes(data)

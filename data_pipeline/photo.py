@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline.frame_rate import TimedFrame, Timing, timing_of
-from data_pipeline.whole_file import WriteError, shown, whole_file, whole_folder, write_errors
+from data_pipeline.whole_file import WriteError, shown, whole_folder, write_bytes, write_errors
 
 MAX_PIXELS = 100_000_000
 """Pictures above this are refused by their header, before a byte is decoded; 100 megapixels are 300 MB of RGB."""
@@ -226,8 +226,7 @@ def write_photo(path: Path, image: UInt8[np.ndarray, "H W 3"], quality: int = 95
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise WriteError(f"{shown(path)}: pictures are written as {', '.join(WRITTEN_SUFFIXES)}; give such a name")
     data = encode_png(image) if path.suffix.lower() == ".png" else encode_jpeg(image, quality)
-    with whole_file(path) as part, write_errors(path):
-        part.write_bytes(data)
+    write_bytes(path, data)
 
 
 def write_photo_folder(folder: Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> int:

@@ -104,6 +104,16 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        WriteError: the disk does not take it.
+    """
+    with whole_file(path) as part, write_errors(path):
+        part.write_bytes(data)
+
+
 @contextmanager
 def whole_binary(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing bytes; it becomes `path` at the end, and is removed after an error.

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,16 @@ from data_pipeline import media
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.typed_options import read_options
-from data_pipeline.whole_file import check_writable, whole_file, write_errors
+from data_pipeline.whole_file import check_writable, write_bytes
 from evaluation.animator import Animator, load_detector
 from evaluation.built_in_openings import BuiltInOpenings
-from evaluation.driver import open_driver
 from evaluation.gallery_pictures import named, on_white, stacked, webp_within
+from evaluation.gallery_rows import RATE, frames_at_rate
 from evaluation.openings import CURVE_COLUMNS
 from evaluation.options import Options
 from evaluation.side_by_side import row_of
-from evaluation.templates import MotionTemplate
 
 PROGRAM = "python -m evaluation.films"
-RATE = Fraction(25, 2)
-"""Frames per second of the films."""
 WIDEST = 0.8
 """An opening cannot be swept further (docs/stitching.md)."""
 Frames = UInt8[np.ndarray, "T H W 3"]
@@ -166,8 +162,7 @@ def make_film(plan: FilmPlan) -> Path:
     names = ["driver", "source", *(column.name for column in columns)]
     head = named(names, plan.tile_px, lines[0][0].shape[1])
     frames = [stacked([head, *(line[i] for line in lines)]) for i in range(plan.frames)]
-    with whole_file(out) as part, write_errors(out):
-        part.write_bytes(webp_within(frames, RATE, int(plan.max_mb * 1e6), out.name))
+    write_bytes(out, webp_within(frames, RATE, int(plan.max_mb * 1e6), out.name))
     return out
 
 
@@ -221,11 +216,8 @@ def _gauge(row: Row, frame: int, num: int) -> UInt8[np.ndarray, "S S 3"]:
 
 
 def _clip(path: Path, start_s: float | int, num: int) -> Frames:
-    driver = open_driver(path, None, None)
-    if isinstance(driver, MotionTemplate):
-        raise ValueError(f"{path} is a motion template and has no pictures; a film shows its drivers")
     first = round(start_s * RATE)
-    frames = list(islice(driver.frames(RATE), first, first + num))
+    frames = list(islice(frames_at_rate(path), first, first + num))
     if not frames:
         raise ValueError(f"{path} ends before {start_s} s; give a smaller start_s")
     # A short clip waits on its last frame, so that all rows have one length.

@@ -18,7 +18,7 @@ import numpy as np
 from data_pipeline.cli_errors import user_errors
 from data_pipeline.progress import track
 from data_pipeline.typed_options import read_options
-from data_pipeline.whole_file import check_writable, whole_file, write_errors
+from data_pipeline.whole_file import check_writable, write_bytes
 from evaluation.animator import Animator, load_detector
 from evaluation.gallery_cast import Animal, Cast, check_files, read_cast
 from evaluation.gallery_page import COLUMNS, Gallery, page
@@ -146,7 +146,7 @@ class GalleryRun:
         made = list(self.maker(animal, Path(self.plan.media), self.clips))
         frames = animation([pair.panels for pair in made], COLUMNS, self.plan.tile_px)
         data = webp_within(frames, RATE, self.film_bytes, film.name)
-        _write(film, data)
+        write_bytes(film, data)
         facts = {
             "film": _sum(data), "taken_for": made[0].taken_for, "pairs": [_rounded(pair.values) for pair in made],
         }  # fmt: skip
@@ -178,7 +178,7 @@ def make_gallery(plan: GalleryPlan, words: Sequence[str]) -> Gallery:
         run = GalleryRun(plan, cast, len(whole.animals))
         done = list(track(run.animals(), len(cast.animals), "animating", "animals"))
         gallery = _gathered(plan, run, done, words)
-        _write(Path(plan.page), page(gallery, Path(plan.page)).encode())
+        write_bytes(Path(plan.page), page(gallery, Path(plan.page)).encode())
     return gallery
 
 
@@ -227,7 +227,7 @@ def _sheets(
     for name, lines in shown.items():
         path = Path(plan.out) / f"sheet_{name}.jpg"
         most = int(plan.max_mb * 1e6 * SHEETS_SHARE * len(lines) / num_rows)
-        _write(path, jpeg_within(sheet(lines, moments_names(COLUMNS), plan.sheet_px), most, path.name))
+        write_bytes(path, jpeg_within(sheet(lines, moments_names(COLUMNS), plan.sheet_px), most, path.name))
         sheets[name] = path
     return sheets
 
@@ -249,11 +249,6 @@ def _hash(weights: str) -> str:
 
 def _sum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with whole_file(path) as part, write_errors(path):
-        part.write_bytes(data)
 
 
 @user_errors

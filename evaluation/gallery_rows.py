@@ -71,7 +71,7 @@ def driver_clip(person: Person, folder: Path, num_frames: int) -> DriverClip:
     """
     path = folder / person.file
     first = round(person.start_s * RATE)
-    frames = list(islice(_at_rate(path), first, first + num_frames))
+    frames = list(islice(frames_at_rate(path), first, first + num_frames))
     if len(frames) < num_frames:
         end_s = float((first + num_frames) / RATE)
         raise ValueError(
@@ -81,10 +81,15 @@ def driver_clip(person: Person, folder: Path, num_frames: int) -> DriverClip:
     return DriverClip(person, np.stack(frames))
 
 
-def _at_rate(path: Path) -> Iterator[np.ndarray]:
+def frames_at_rate(path: Path) -> Iterator[np.ndarray]:
+    """Pictures of a driver, u8[H,W,3], at `RATE`.
+
+    Raises:
+        ValueError: it cannot be read, or is a motion template.
+    """
     driver = open_driver(path, None, None)
     if isinstance(driver, MotionTemplate):
-        raise ValueError(f"{path} is a motion template and has no pictures; a gallery needs videos of people")
+        raise ValueError(f"{path} is a motion template and has no pictures; what is shown beside results needs videos")
     return driver.frames(RATE)
 
 

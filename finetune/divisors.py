@@ -12,12 +12,9 @@ from torch import Tensor
 
 from finetune import losses
 from finetune.adversary import Views
-from finetune.objective import COPY_TERMS, Objective
+from finetune.objective import REGION_WEIGHTED, Objective
 from finetune.pairs import Batch
 from finetune.teachers.panel import Teachers
-
-REGION_WEIGHTED = ("reconstruction", *COPY_TERMS)
-"""Terms in which eyes and mouth count more."""
 
 
 def world_size() -> int:

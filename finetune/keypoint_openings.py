@@ -14,6 +14,7 @@ from torch import Tensor
 from finetune.losses import row_mean
 from finetune.pairs import Batch
 from finetune.stitching_objective import Asked
+from lp_models.roles import LIDS, LIPS
 
 LEAST_WIDTH = 0.05
 """Narrower eyes and mouths, in units of the frame, are seen in profile: their openings say little."""
@@ -30,8 +31,8 @@ class Edges(NamedTuple):
     """Of the change: lids move mostly by the upper one, lips mostly by the lower."""
 
 
-EYES = (Edges(11, 13, (36, 39), 0.75), Edges(15, 16, (42, 45), 0.75))
-MOUTH = (Edges(20, 19, (48, 54), 0.25),)
+EYES = tuple(Edges(*lids, corners, 0.75) for lids, corners in zip(LIDS, ((36, 39), (42, 45)), strict=True))
+MOUTH = (Edges(*LIPS, (48, 54), 0.25),)
 
 
 def keypoint_terms(

@@ -28,6 +28,8 @@ TERMS = (
 )  # fmt: skip
 COPY_TERMS = ("moved", "painted")
 """Those of models that copy pixels of the source."""
+REGION_WEIGHTED = ("reconstruction", *COPY_TERMS)
+"""Those in which eyes and mouth count more."""
 ANIMAL_SWITCHES = ("pose_teacher", "guide_teacher", "identity", "perceptual_lip", "gan_lip")
 """What `recipe.objective.animals` can leave out on rows that show an animal."""
 HUMAN = SPECIES.index("human")
@@ -157,8 +159,8 @@ class Objective:
         """Every term but the adversarial ones and the guard, unweighted."""
         found: dict[str, Tensor] = {}
         if out.image is not None:
+            found |= self._region_terms(out.image, out.moved, batch)
             found |= self._picture_terms(out.image, batch, features, cuts or self.cuts(out.image, batch, False))
-            found |= self._copy_terms(out, batch)
             if self.weight("identity") and teachers is not None and teachers.identity is not None:
                 found["identity"] = self._identity(out.image, batch, teachers)
         if out.transform is not None:
@@ -202,9 +204,6 @@ class Objective:
     ) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         target = fit(batch.target, image.shape[-1])
-        if self.weight("reconstruction"):
-            where = losses.region_weight(batch.target_truth.points, target.shape[-1], self.region_boost)
-            found["reconstruction"] = losses.reconstruction(image, target, where)
         if features is None:
             return found
         if self.weight("perceptual"):
@@ -215,17 +214,22 @@ class Objective:
             found["perceptual_lip"] = self._perceptual_lip(batch, features, cuts)
         return found
 
-    def _copy_terms(self, out: Forward, batch: Batch) -> dict[str, Tensor]:
-        """Of models that copy pixels: the moved source must be right by itself, and painting over it must pay."""
+    def _region_terms(
+        self, image: Float[Tensor, "B 3 S S"], moved: Float[Tensor, "B 3 S S"] | None, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Terms that look more closely at eyes and mouth; those of COPY_TERMS where pixels are copied."""
         found: dict[str, Tensor] = {}
-        if out.image is None or out.moved is None or not self.any_weight(*COPY_TERMS):
+        if not self.any_weight(*REGION_WEIGHTED):
             return found
-        side_px = out.image.shape[-1]
+        side_px = image.shape[-1]
+        target = fit(batch.target, side_px)
         where = losses.region_weight(batch.target_truth.points, side_px, self.region_boost)
-        if self.weight("moved"):
-            found["moved"] = losses.reconstruction(out.moved, fit(batch.target, side_px), where)
-        if self.weight("painted"):
-            found["painted"] = losses.painted(out.image, out.moved, where)
+        if self.weight("reconstruction"):
+            found["reconstruction"] = losses.reconstruction(image, target, where)
+        if self.weight("moved") and moved is not None:
+            found["moved"] = losses.reconstruction(moved, target, where)
+        if self.weight("painted") and moved is not None:
+            found["painted"] = losses.painted(image, moved, where)
         return found
 
     def _perceptual_lip(self, batch: Batch, features: FeatureNet, cuts: Cuts) -> Float[Tensor, ""]:

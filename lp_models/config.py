@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from typing import Any
 
+from lp_models.roles import LIPS, MOUTH_CORNERS
+
 NUM_BINS = 66
 """Bins of the head-pose classifiers: 3 degrees each, from -97.5 to 97.5. Part of the checkpoint format."""
 NUM_UPSAMPLINGS = 2
@@ -118,7 +120,7 @@ class LivePortraitConfig:
             raise ValueError(f"{name} names one twice: {list(followed)}")
         if followed and not self.copies_pixels:
             raise ValueError(f"{name} needs copies_pixels=true: only copied pixels can follow")
-        lips = (14, 17, 19, 20)
+        lips = tuple(sorted((*MOUTH_CORNERS, *LIPS)))
         if self.opens_mouth and not set(lips) <= set(followed):
             raise ValueError(f"{name} is {list(followed)}; opens_mouth=true needs lips and mouth corners there: {lips}")
 

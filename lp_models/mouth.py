@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lp_models.pixels import centres
+from lp_models.roles import LIPS, MOUTH_CORNERS
 
-UPPER, LOWER, CORNERS = 20, 19, (14, 17)
-"""Keypoints of the inner lips and of the mouth corners, as guidance ties them (conf/recipe/base.yaml)."""
+UPPER, LOWER = LIPS
 DARK = (0.16, 0.07, 0.07)
 """Colour at first, RGB."""
 SHUT, OPEN = 0.04, 0.1
@@ -59,7 +59,7 @@ def _axes(
     keypoints: Float[Tensor, "B K 3"],
 ) -> tuple[Float[Tensor, "B 2"], Float[Tensor, "B 2"], Float[Tensor, "B 2"], Float[Tensor, "B 1"]]:
     """Middle of the corners, unit vectors along and across their line, half its length in units of the frame."""
-    left, right = (keypoints[:, corner, :2] for corner in CORNERS)
+    left, right = (keypoints[:, corner, :2] for corner in MOUTH_CORNERS)
     line = right - left
     length = line.norm(dim=1, keepdim=True).clamp(min=TINY)
     along = line / length

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lp_models.config import LivePortraitConfig
 from lp_models.mouth import MouthInside
 from lp_models.pixels import centres
+from lp_models.roles import LIDS, LIPS
 
 FINER = 4
 """Cells of the fine shift for each of the flow, on each side."""
@@ -25,8 +26,8 @@ NEAR = 0.01
 """Within this distance all pixels move alike."""
 POWER = 3.0
 """Of the inverse squared distance: the higher, the more the nearest keypoint decides. Lids meet, so it must be high."""
-MEETING = ((11, 13), (15, 16), (20, 19))
-"""Upper and lower lids, upper and lower lip, as guidance ties them (conf/recipe/base.yaml)."""
+MEETING = (*LIDS, LIPS)
+"""Edges that meet."""
 TINY = 1e-6
 WIDTH = 0.06
 """Of the Gaussians that show the generator where keypoints are."""
@@ -50,7 +51,7 @@ class KeypointPull(nn.Module):
         self.chosen = list(config.followed_keypoints)
         pairs = [pair for pair in MEETING if set(pair) <= set(self.chosen)]
         self.meeting = [(self.chosen.index(one), self.chosen.index(other)) for one, other in pairs]
-        self.eyes = self.meeting[:2] if pairs[:2] == list(MEETING[:2]) else None
+        self.eyes = self.meeting[:2] if pairs[:2] == list(LIDS) else None
         self.mouth = MouthInside() if config.opens_mouth else None
         self.show = nn.Conv2d(len(self.chosen) + 2, config.feature_channels, 1)
         # A trained model that is given this layer paints as before at first.
@@ -116,10 +117,7 @@ class KeypointPull(nn.Module):
 
 
 def spread(
-    values: Float[Tensor, "B K 2"],
-    places: Float[Tensor, "B K 2"],
-    height: int,
-    width: int,
+    values: Float[Tensor, "B K 2"], places: Float[Tensor, "B K 2"], height: int, width: int
 ) -> Float[Tensor, "B 2 H W"]:
     """Values at scattered places -> a map that has them there and is zero far away.
 

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from finetune.divisors import REGION_WEIGHTED
 from finetune.micro_batches import micro_batches
-from finetune.objective import TERMS
+from finetune.objective import REGION_WEIGHTED, TERMS
 from tests.finetune.rows import CAT, DOG, HUMAN, batch, gradient_norms, module
 
 DETERMINISTIC = {

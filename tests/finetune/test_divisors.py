@@ -9,9 +9,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from finetune.datamodule import PairData, Steps
-from finetune.divisors import REGION_WEIGHTED, divisors, judges_total, mean_of_processes, weighted
+from finetune.divisors import divisors, judges_total, mean_of_processes, weighted
 from finetune.lessons import joined, lesson_loss, lessons_of
 from finetune.micro_batches import rows
+from finetune.objective import REGION_WEIGHTED
 from finetune.pairs import Batch
 from finetune.run import RANK_STRIDE
 from finetune.stitching_module import StitchingModule

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lp_models import LivePortrait, LivePortraitConfig
-from lp_models.mouth import CORNERS, DARK, LOWER, UPPER, MouthInside, lens
+from lp_models.mouth import DARK, LOWER, UPPER, MouthInside, lens
+from lp_models.roles import MOUTH_CORNERS
 
 SIDE = 128
 
@@ -12,7 +13,7 @@ SIDE = 128
 def face(gap: float, turned: bool = False) -> torch.Tensor:
     """A mouth 0.4 wide in the middle of the frame."""
     points = torch.zeros(1, 21, 3)
-    points[0, CORNERS[0], 0], points[0, CORNERS[1], 0] = -0.2, 0.2
+    points[0, MOUTH_CORNERS[0], 0], points[0, MOUTH_CORNERS[1], 0] = -0.2, 0.2
     points[0, UPPER, 1], points[0, LOWER, 1] = -gap / 2, gap / 2
     if turned:
         points[..., :2] = points[..., :2].flip(-1) * torch.tensor([-1.0, 1.0])
